@@ -1,0 +1,144 @@
+"""All that is wrong with a workflow, in one go, each with its place and what to do."""
+
+from collections.abc import Iterator
+
+from engine.errors import CycleError, InvalidWorkflow, Problem, did_you_mean
+from engine.program import Program, program_of
+from engine.registry import Registry
+from engine.workflow import Connection, Node, Workflow, read
+
+
+def load(text: str, registry: Registry) -> Workflow:
+    """The workflow of a file's text. Raises InvalidWorkflow with everything that is wrong with it."""
+    workflow, problems = read(text)
+    problems = problems + check(workflow, registry)
+    if problems:
+        raise InvalidWorkflow(problems)
+    return workflow
+
+
+def check(workflow: Workflow, registry: Registry) -> list[Problem]:
+    """What keeps the workflow from running as drawn; [] when nothing does."""
+    program = program_of(workflow, registry)
+    problems = [*_settings(workflow), *_connections(program)]
+    for node in workflow.nodes:
+        problems += _node(program, node)
+    try:
+        program.graph.order()
+    except CycleError as exc:
+        problems.append(Problem(exc.code, exc.message, exc.hint, "connections"))
+    else:
+        for node_id in program.templates:
+            problems += _references(program, node_id)
+    return problems
+
+
+def place_of(node: Node, field: str | None = None) -> str:
+    """How a person finds the node, and the field in it."""
+    return f'node "{node.label}"' + (f", {field}" if field else "")
+
+
+def _settings(workflow: Workflow) -> Iterator[Problem]:
+    name = workflow.settings.timezone
+    if name == "UTC":
+        return
+    from zoneinfo import ZoneInfo, available_timezones  # noqa: PLC0415  reads a folder of files
+
+    try:
+        ZoneInfo(name)
+    except (ValueError, OSError, KeyError):
+        hint = did_you_mean(name, sorted(available_timezones()))
+        yield Problem("workflow.timezone", f"no time zone is called {name!r}", hint, "settings.timezone")
+
+
+def _node(program: Program, node: Node) -> Iterator[Problem]:
+    if error := program.missing.get(node.id):
+        yield Problem(error.code, error.message, error.hint, place_of(node, "type"), node.id, "type")
+        return
+    template = program.templates[node.id]
+    for problem in template.problems:
+        field = f"params.{problem.field}" if problem.field else "params"
+        if field.startswith("params.params"):
+            field = field.removeprefix("params.")
+        yield Problem(problem.code, problem.message, problem.hint, place_of(node, field), node.id, field)
+    if node.pinned is not None and not template.problems:
+        outputs = program.outputs(node)
+        for name in node.pinned:
+            if name not in outputs:
+                message = f"pin data for the output {name!r}, which {node.type} has not"
+                yield Problem(
+                    "workflow.pinned", message, did_you_mean(name, outputs), place_of(node, "pinned"), node.id, "pinned"
+                )
+    if node.parent is not None and node.parent not in program.graph.nodes:
+        message = f"its parent {node.parent!r} is no node of this workflow"
+        yield Problem(
+            "workflow.parent", message, "Name the id of a node, or leave parent out.", place_of(node, "parent"), node.id
+        )
+
+
+def _connections(program: Program) -> Iterator[Problem]:
+    nodes = program.graph.nodes
+    seen: set[Connection] = set()
+    for number, connection in enumerate(program.workflow.connections, 1):
+        place = f"connection {number} ({_label(program, connection.source)} -> {_label(program, connection.target)})"
+        ends = {"source": connection.source, "target": connection.target}
+        unknown = {end: node_id for end, node_id in ends.items() if node_id not in nodes}
+        for end, node_id in unknown.items():
+            hint = did_you_mean(node_id, nodes)
+            if node_id in program.by_label:
+                hint = f"Connections name ids: write {program.by_label[node_id]!r}."
+            yield Problem("definition.invalid_connection", f"its {end} {node_id!r} is no node's id", hint, place)
+        if connection in seen:
+            yield Problem("definition.invalid_connection", "it is drawn twice", "Remove one of them.", place)
+        seen.add(connection)
+        if not unknown:
+            yield from _ends(program, connection, place)
+
+
+def _ends(program: Program, connection: Connection, place: str) -> Iterator[Problem]:
+    """Whether the output and the input of a connection exist."""
+    code = "definition.invalid_connection"
+    source, target = program.graph.nodes[connection.source], program.graph.nodes[connection.target]
+    if source.id in program.templates and not program.templates[source.id].problems:
+        outputs = program.outputs(source)
+        if connection.output not in outputs:
+            hint = did_you_mean(connection.output, outputs)
+            if connection.output == "error":
+                hint = 'Set "on_error": "output" on the node, and failing items leave through it.'
+            yield Problem(code, f'"{source.label}" has no output {connection.output!r}', hint, place, source.id)
+    if target.id in program.types:
+        node_type = program.types[target.id]
+        if node_type.is_trigger:
+            hint = "A trigger starts the workflow: remove the connection, or put the node before it elsewhere."
+            yield Problem(code, f'"{target.label}" is a trigger and takes no input', hint, place, target.id)
+        elif connection.input not in node_type.inputs:
+            hint = did_you_mean(connection.input, node_type.inputs)
+            yield Problem(code, f'"{target.label}" has no input {connection.input!r}', hint, place, target.id)
+
+
+def _references(program: Program, node_id: str) -> Iterator[Problem]:
+    """Whether the nodes that expressions name are there, and come before."""
+    node = program.graph.nodes[node_id]
+    leaves = [leaf for leaf in program.templates[node_id].leaves if leaf.expression.labels]
+    if not leaves:
+        return
+    ancestors = program.graph.ancestors([node_id])
+    before = [label for label, other in program.by_label.items() if other in ancestors]
+    for leaf in leaves:
+        path = "params." + leaf.dotted
+        for label in leaf.expression.labels:
+            other = program.by_label.get(label)
+            if other in ancestors:
+                continue
+            if other is None:
+                message, hint = f"no node is called {label!r}", did_you_mean(label, before)
+            elif other == node_id:
+                message, hint = "a node cannot read its own output", "Write item for the item that came in."
+            else:
+                message = f'"{label}" does not come before this node'
+                hint = "Connect it, directly or through others, or use one of: " + ", ".join(before) if before else None
+            yield Problem("node.expression", message, hint, place_of(node, path), node_id, path)
+
+
+def _label(program: Program, node_id: str) -> str:
+    return f'"{program.graph.nodes[node_id].label}"' if node_id in program.graph.nodes else repr(node_id)

@@ -1,0 +1,305 @@
+"""Runs a plan and yields events. Stores and sends nothing: its caller does, with what the events say."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Collection, Iterator, MutableMapping, Sequence
+from contextlib import suppress
+from datetime import datetime
+from heapq import heappop, heappush
+from typing import Any
+
+from engine.ancestors import Ancestor, Lineages
+from engine.api import Request
+from engine.context import Services, StepState
+from engine.errors import ExpressionError, StudioError, did_you_mean
+from engine.events import Event, NodeResult
+from engine.expressions import Scope
+from engine.items import Items, Lineage
+from engine.planner import Step
+from engine.program import program_of
+from engine.registry import Registry
+from engine.step import StepRun
+from engine.workflow import Node, Workflow
+
+PARALLEL = 16
+
+
+def execute(
+    execution_id: str,
+    workflow: Workflow,
+    steps: Sequence[Step],
+    registry: Registry,
+    services: Services,
+    run_data: MutableMapping[str, NodeResult],
+    request: Request | None = None,
+    *,
+    trigger: str | None = None,
+    hold: Collection[str] = (),
+    parallel: int = PARALLEL,
+    cancel: asyncio.Event | None = None,
+) -> AsyncGenerator[Event]:
+    """Run the steps, each as soon as what it depends on has ended; yields events in order.
+
+    A node that fails keeps what depends on it from running; other branches go on to their end, so that a result never
+    depends on which branch was quicker. The execution has then failed.
+
+    Args:
+        run_data: node id -> result. Read and filled. Nodes that are in it are not run: those of a plan's reused steps
+            (put there by the caller), and those that ended before a crash.
+        request: what the trigger is started with.
+        trigger: id of the trigger that starts this execution; other triggers give nothing. None: there is one at most.
+        hold: ids of nodes that are not to be run, but to show what they would do.
+        parallel: how many nodes may wait for something, or compute in a thread, at the same time.
+        cancel: once set, running nodes are stopped and the execution ends as cancelled.
+    """
+    run = _Run(execution_id, workflow, steps, registry, services, run_data, request, trigger, hold, cancel)
+    return run.events(parallel)
+
+
+class _Run:
+    """The state of one execution while it goes on."""
+
+    def __init__(
+        self,
+        execution_id: str,
+        workflow: Workflow,
+        steps: Sequence[Step],
+        registry: Registry,
+        services: Services,
+        run_data: MutableMapping[str, NodeResult],
+        request: Request | None,
+        trigger: str | None,
+        hold: Collection[str],
+        cancel: asyncio.Event | None,
+    ) -> None:
+        self.execution_id = execution_id
+        self.program = program_of(workflow, registry)
+        self.steps = steps
+        self.services = services
+        self.run_data = run_data
+        self.request = request
+        self.trigger = trigger
+        self.hold = frozenset(hold)
+        self.cancel = cancel
+        self.seq = 0
+        self.status = "succeeded"
+        self.lineages = Lineages(self.program, run_data)
+        self.now = _local(services.now, workflow.settings.timezone)
+        self.running: dict[asyncio.Task[NodeResult], tuple[Step, float]] = {}
+        # What running nodes say, in order: events to be, or the task that ended, or None for "cancelled".
+        self.inbox: asyncio.Queue[tuple[Step, str, dict[str, Any]] | asyncio.Task[NodeResult] | None] = asyncio.Queue()
+        self.watch: asyncio.Task[None] | None = None
+
+    @property
+    def cancelled(self) -> bool:
+        return self.cancel is not None and self.cancel.is_set()
+
+    def event(self, kind: Any, step: Step | None = None, **fields: Any) -> Event:
+        self.seq += 1
+        node_id, key = (step.node_id, step.key) if step else (None, None)
+        return Event(self.execution_id, self.seq, kind, time.time(), node_id, key=key, **fields)
+
+    async def events(self, parallel: int) -> AsyncGenerator[Event]:
+        """Everything that happens, to the end. Closing the generator stops what runs."""
+        try:
+            yield self.event("execution.started", status="running")
+            waiting, followers, ready = self._dependencies()
+            while ready or self.running:
+                while ready and len(self.running) < parallel and not self.cancelled:
+                    step = self.steps[heappop(ready)]
+                    for event in self._begin(step):
+                        yield event
+                    if step.node_id in self.run_data:
+                        _release(step, waiting, followers, ready)
+                if self.cancelled:
+                    break
+                if self.running:
+                    message = await self.inbox.get()
+                    if isinstance(message, tuple):
+                        step, kind, fields = message
+                        yield self.event(kind, step, **fields)
+                    elif message is not None:
+                        step, started = self.running.pop(message)
+                        yield self._end(step, message.result(), started)
+                        _release(step, waiting, followers, ready)
+            if self.cancelled:
+                self.status = "cancelled"
+                await self.stop()
+                for step in self.steps:
+                    if step.node_id not in self.run_data:
+                        yield self._end(step, NodeResult("cancelled"), None)
+            yield self.event("execution.finished", status=self.status)
+        finally:
+            await self.stop()
+
+    def _dependencies(self) -> tuple[list[int], dict[str, list[int]], list[int]]:
+        """For each step how many others it waits for; node id -> steps that wait for it; the steps that can begin."""
+        places = {step.node_id: index for index, step in enumerate(self.steps)}
+        waiting: list[int] = []
+        followers: dict[str, list[int]] = {step.node_id: [] for step in self.steps}
+        for index, step in enumerate(self.steps):
+            feeders = [f for f in self.program.feeders(step.node_id) if f in places]
+            waiting.append(len(feeders))
+            for feeder in feeders:
+                followers[feeder].append(index)
+        return waiting, followers, [index for index, count in enumerate(waiting) if count == 0]
+
+    def _begin(self, step: Step) -> Iterator[Event]:
+        """Begin a step; where it can end at once, end it too."""
+        node = self.program.graph.nodes[step.node_id]
+        known = self.run_data.get(step.node_id)
+        if known is not None:
+            if known.status == "failed":
+                self.status = "failed"
+            if step.reuse:
+                shown = known._replace(status="reused") if known.status == "succeeded" else known
+                yield self.event("node.finished", step, status="reused", result=shown)
+            return
+        result = self._without_running(node)
+        if result is not None:
+            yield self._end(step, result, None)
+            return
+        run, said = self._prepare(step, node)
+        if step.node_id in self.hold:
+            yield self._end(step, run.hold(), None)
+            return
+        yield self.event("node.started", step, status="running")
+        started = time.perf_counter()
+        if run.is_plain:
+            result = run.run_here()
+            for message in said:
+                yield self.event("node.log", step, message=message)
+            yield self._end(step, result, started)
+            return
+        task = asyncio.get_running_loop().create_task(run.run())
+        self.running[task] = (step, started)
+        task.add_done_callback(self.inbox.put_nowait)
+        if self.cancel is not None and self.watch is None:
+            self.watch = asyncio.get_running_loop().create_task(self._watch(self.cancel))
+
+    def _without_running(self, node: Node) -> NodeResult | None:
+        """The result where the node need not run, or None."""
+        sources = [self.run_data[c.source] for c in self.program.graph.incoming[node.id] if c.source in self.run_data]
+        if node.pinned is not None:
+            names = self.program.outputs(node)
+            return NodeResult("succeeded", {name: Items(node.pinned.get(name, [])) for name in names})
+        if any(source.stops for source in sources):
+            return NodeResult("skipped", self._nothing(node), blocked=True)
+        node_type = self.program.types[node.id]
+        if node_type.is_trigger and self.trigger not in (None, node.id):
+            return NodeResult("skipped", self._nothing(node))
+        if node.disabled:
+            first = node_type.inputs[0] if node_type.inputs else None
+            items = self._input(node, first) if first else Items([])
+            passed = items.with_lineage(Lineage({first: None} if first else {}))
+            # Its own first output as well: what is drawn from there is to get the items too.
+            return NodeResult(
+                "succeeded", self._nothing(node) | {self.program.outputs(node)[0]: passed, "main": passed}
+            )
+        waits_for_items = self.program.graph.incoming[node.id] and not node_type.run_empty
+        if waits_for_items and not any(len(self._input(node, name)) for name in node_type.inputs):
+            return NodeResult("skipped", self._nothing(node))
+        return None
+
+    def _nothing(self, node: Node) -> dict[str, Items]:
+        return {name: Items([], lineage=Lineage({})) for name in self.program.outputs(node)}
+
+    def _input(self, node: Node, name: str) -> Items:
+        """The items that came in at one input, in the order of its connections."""
+        incoming = [c for c in self.program.graph.incoming[node.id] if c.input == name and c.source in self.run_data]
+        parts = [self.run_data[c.source].outputs.get(c.output, EMPTY) for c in incoming]
+        return parts[0] if len(parts) == 1 else Items.concat(parts)
+
+    def _prepare(self, step: Step, node: Node) -> tuple[StepRun, list[str]]:
+        """The run, and where a plain one puts what it logs: others speak through the inbox."""
+        node_type = self.program.types[node.id]
+        inputs = {name: self._input(node, name) for name in node_type.inputs}
+        if inputs and not self.program.graph.incoming[node.id]:
+            inputs = {name: Items([{}]) for name in inputs}  # nothing is connected: it runs once, on one empty item
+        loop = asyncio.get_running_loop()
+
+        def say(kind: str, **fields: Any) -> None:
+            loop.call_soon_threadsafe(self.inbox.put_nowait, (step, kind, fields))
+
+        said: list[str] = []
+        state = StepState(
+            self.services,
+            execution_id=self.execution_id,
+            node_id=node.id,
+            now=self.now,
+            stop=node.on_error == "stop",
+            log=said.append,
+            cancelled=lambda: self.cancelled,
+        )
+        run = StepRun(
+            node,
+            node_type,
+            self.program.templates[node.id],
+            inputs,
+            self._scope(node),
+            state,
+            request=self.request if node_type.is_trigger else None,
+            progress=lambda done, total: say("node.progress", done=done, total=total),
+            retried=lambda attempt, error: say("node.retried", attempt=attempt, error=error.as_json()),
+        )
+        if not run.is_plain:
+            state.log = lambda message: say("node.log", message=message)
+        return run, said
+
+    def _scope(self, node: Node) -> Scope:
+        workflow = self.program.workflow
+        return Scope(
+            node=lambda label: self._ancestor(node, label),
+            vars=self.services.vars,
+            workflow_name=workflow.name,
+            execution_id=self.execution_id,
+            now=self.now,
+            timezone=workflow.settings.timezone,
+        )
+
+    def _ancestor(self, node: Node, label: str) -> Ancestor:
+        node_id = self.program.by_label.get(label)
+        if node_id is None:
+            raise ExpressionError(f"no node is called {label!r}", hint=did_you_mean(label, self.program.by_label))
+        return Ancestor(self.lineages, node.id, node_id)
+
+    def _end(self, step: Step, result: NodeResult, started: float | None) -> Event:
+        self.run_data[step.node_id] = result
+        if result.status == "failed":
+            self.status = "failed"
+        duration_ms = None if started is None else (time.perf_counter() - started) * 1000
+        return self.event("node.finished", step, status=result.status, result=result, duration_ms=duration_ms)
+
+    async def _watch(self, cancel: asyncio.Event) -> None:
+        await cancel.wait()
+        self.inbox.put_nowait(None)
+
+    async def stop(self) -> None:
+        """End all that runs; returns when it has."""
+        tasks: list[asyncio.Task[Any]] = [*self.running, *([self.watch] if self.watch else [])]
+        self.running.clear()
+        self.watch = None
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with suppress(asyncio.CancelledError, StudioError):
+                await task
+
+
+EMPTY = Items([])
+
+
+def _release(step: Step, waiting: list[int], followers: dict[str, list[int]], ready: list[int]) -> None:
+    """Let those begin that waited for this step last."""
+    for index in followers[step.node_id]:
+        waiting[index] -= 1
+        if waiting[index] == 0:
+            heappush(ready, index)
+
+
+def _local(now: str, timezone: str) -> str:
+    if timezone == "UTC":
+        return now
+    from zoneinfo import ZoneInfo  # noqa: PLC0415  reads a file
+
+    return datetime.fromisoformat(now).astimezone(ZoneInfo(timezone)).isoformat()

@@ -1,0 +1,240 @@
+"""A node's params, compiled once: its expressions found and parsed, the rest validated; then filled in per run."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from engine.api import NodeType, Params, PerItem
+from engine.errors import ExpressionError, InvalidParams, MissingValue, NodeError, Problem
+from engine.expressions import Expression, Scope, parse
+from engine.items import Items
+from engine.workflow import dotted, humane, validation_problems
+
+Path = tuple[str | int, ...]
+PER_ITEM_HINT = "Use items[0], node(...).first or vars; or put a Set node before this one."
+
+
+class Leaf(NamedTuple):
+    """One expression within params, and where it stands."""
+
+    path: Path
+    expression: Expression
+
+    @property
+    def dotted(self) -> str:
+        """The place as people write it, such as `conditions[0].value`."""
+        return dotted(self.path)
+
+
+class Template:
+    """The params of one node, ready to be filled in.
+
+    Attributes:
+        leaves: its expressions.
+        problems: all that is wrong with it, without place and node id; the checks add them.
+        static: the params, where no expression is among them.
+    """
+
+    __slots__ = ("_build", "leaves", "node_type", "per_item", "problems", "raw", "static", "volatile")
+
+    def __init__(self, node_type: NodeType, params: Mapping[str, Any], version: int) -> None:
+        self.node_type = node_type
+        self.problems: list[Problem] = []
+        self.leaves: list[Leaf] = []
+        self.static: Params | None = None
+        self.raw: dict[str, Any] = {}
+        try:
+            self.raw = node_type.upgraded(params, version)
+        except InvalidParams as exc:
+            self.problems.append(Problem(exc.code, exc.message, exc.hint, node_id=None))
+        for name, value in self.raw.items():
+            if _takes_expressions(node_type.params, name):
+                self.leaves += self._expressions(value, (name,))
+        self.per_item = any(leaf.expression.per_item for leaf in self.leaves)
+        self.volatile = any(leaf.expression.volatile for leaf in self.leaves)
+        self._build = _builder(self.raw, {leaf.path: i for i, leaf in enumerate(self.leaves)})
+        if not self.problems:
+            self._validate()
+
+    def _expressions(self, value: Any, path: Path) -> Iterator[Leaf]:
+        if isinstance(value, str):
+            if "{" in value:
+                try:
+                    expression = parse(value)
+                except ExpressionError as exc:
+                    self.problems.append(Problem(exc.code, exc.message, exc.hint, field=dotted(path)))
+                    return
+                if expression is not None:
+                    yield Leaf(path, expression)
+        elif isinstance(value, dict):
+            for key, inner in value.items():
+                yield from self._expressions(inner, (*path, key))
+        elif isinstance(value, list):
+            for index, inner in enumerate(value):
+                yield from self._expressions(inner, (*path, index))
+
+    def _validate(self) -> None:
+        """Check what is known before a run: all but the values of expressions."""
+        batch = self.node_type.shape in ("items", "inputs", "frame")
+        # Stands for the values that a field would have per item; a field that takes them marks it as accepted.
+        markers: dict[Path, PerItem[Any]] = {
+            leaf.path: PerItem([], constant=False) for leaf in self.leaves if batch and leaf.expression.per_item
+        }
+        filled = self._build([markers.get(leaf.path, leaf.expression.text) for leaf in self.leaves])
+        unknown: set[Path] = {leaf.path for leaf in self.leaves}
+        try:
+            params = self.node_type.params.model_validate(filled)
+        except ValidationError as exc:
+            for error, problem in zip(
+                exc.errors(include_url=False),
+                validation_problems(exc, place="", model=self.node_type.params),
+                strict=True,
+            ):
+                path = _resolve(error["loc"], filled)
+                if path not in unknown:
+                    self.problems.append(problem)
+        else:
+            if not self.leaves:
+                self.static = params
+        for path, marker in markers.items():
+            if not marker.accepted or self.node_type.shape != "items":
+                message = "`item` differs from item to item, but this field is read once for all of them"
+                self.problems.append(Problem("node.expression", message, PER_ITEM_HINT, field=dotted(path)))
+
+    def once(
+        self, scope: Scope, items: Items | None, *, drop: bool = False
+    ) -> tuple[Params, dict[int, NodeError], Sequence[int] | None]:
+        """The params for a run over all items at once, fields per item bound to them.
+
+        Also the items for which an expression failed (index -> error) and, with `drop`, the indexes of the others:
+        the fields per item then hold values for those only.
+
+        Raises:
+            ExpressionError: an expression that holds for all items failed, or gave what its field cannot take.
+        """
+        if self.static is not None:
+            return self.static, {}, None
+        values: list[Any] = []
+        failures: list[tuple[PerItem[Any], dict[int, ExpressionError]]] = []
+        for path, expression in self.leaves:
+            try:
+                if expression.per_item and items is not None:
+                    column, failed = evaluate_column(expression, scope, items)
+                    values.append(PerItem(column, constant=False))
+                    if failed:
+                        failures.append((values[-1], failed))
+                        for index, error in failed.items():
+                            error.param = dotted(path)
+                            column[index] = error
+                else:
+                    values.append(expression.evaluate(scope))
+            except ExpressionError as exc:
+                exc.param = exc.param or dotted(path)
+                raise
+        params = self._checked(self._build(values))
+        errors: dict[int, NodeError] = {}
+        for column_of, failed in failures:
+            for index, error in failed.items():
+                if not (column_of.keeps_missing and isinstance(error, MissingValue)):
+                    errors.setdefault(index, error)
+        kept = None
+        if errors and drop and items is not None:
+            kept = [index for index in range(len(items)) if index not in errors]
+            for value in values:
+                if isinstance(value, PerItem):
+                    value.keep(kept)
+        return params, errors, kept
+
+    def each(self, scope: Scope, items: Items) -> tuple[Sequence[Params | None], dict[int, NodeError]]:
+        """The params for each item, and the items for which they could not be made: index -> error."""
+        if self.static is not None:
+            return [self.static] * len(items), {}
+        if not self.per_item:
+            return [self.once(scope, None)[0]] * len(items), {}
+        columns: list[Sequence[Any]] = []
+        errors: dict[int, NodeError] = {}
+        for path, expression in self.leaves:
+            column, failed = evaluate_column(expression, scope, items)
+            columns.append(column)
+            for index, error in failed.items():
+                error.param = dotted(path)
+                errors.setdefault(index, error)
+        made: list[Params | None] = []
+        for index, values in enumerate(zip(*columns, strict=True)):
+            params = None
+            if index not in errors:
+                try:
+                    params = self._checked(self._build(values))
+                except ExpressionError as exc:
+                    exc.item_index = index
+                    errors[index] = exc
+            made.append(params)
+        return made, errors
+
+    def _checked(self, filled: dict[str, Any]) -> Params:
+        try:
+            return self.node_type.params.model_validate(filled)
+        except ValidationError as exc:
+            first = exc.errors(include_url=False)[0]
+            path = _resolve(first["loc"], filled)
+            leaf = next((leaf for leaf in self.leaves if leaf.path == path[: len(leaf.path)]), None)
+            source = f" ({leaf.expression.text[:60]})" if leaf else ""
+            error = ExpressionError(f"{dotted(path) or 'params'}{source} {humane(first)}")
+            error.param = dotted(path)
+            raise error from exc
+
+
+def evaluate_column(expression: Expression, scope: Scope, items: Items) -> tuple[list[Any], dict[int, ExpressionError]]:
+    """The expression's value for every item, and the items for which it failed.
+
+    Items held as a table give only the columns that the expression reads: rows are not made for it.
+    """
+    fields = expression.fields
+    if items.is_table and fields is not None and fields <= set(items.fields):
+        if expression.path is not None and len(expression.path) == 1:
+            return items.column(str(expression.path[0])), {}
+        names = sorted(fields)
+        columns = [items.column(name) for name in names]
+        if not names:
+            return expression.evaluate_all(scope, [{}] * len(items))
+        return expression.evaluate_all(scope, [dict(zip(names, v, strict=True)) for v in zip(*columns, strict=True)])
+    return expression.evaluate_all(scope, items.rows)
+
+
+def _takes_expressions(model: type[Params], name: str) -> bool:
+    known = model.model_fields.get(name)
+    extra = known.json_schema_extra if known else None
+    return not (isinstance(extra, dict) and extra.get("expressions") is False)
+
+
+def _resolve(loc: Sequence[str | int], raw: Any) -> Path:
+    """The part of pydantic's `loc` that leads through `raw`; it also holds names of union members."""
+    path: list[str | int] = []
+    current = raw
+    for part in loc:
+        try:
+            current = current[part]
+        except (LookupError, TypeError):
+            continue
+        path.append(part)
+    return tuple(path)
+
+
+def _builder(raw: Any, leaves: Mapping[Path, int]) -> Callable[[Sequence[Any]], Any]:
+    """A function that gives `raw` with the values of its expressions, which come in the order of `leaves`."""
+
+    def build(value: Any, path: Path) -> Callable[[Sequence[Any]], Any]:
+        if path in leaves:
+            index = leaves[path]
+            return lambda values: values[index]
+        inside = [p for p in leaves if p[: len(path)] == path]
+        if not inside:
+            return lambda values: value
+        if isinstance(value, dict):
+            parts = {key: build(inner, (*path, key)) for key, inner in value.items()}
+            return lambda values: {key: part(values) for key, part in parts.items()}
+        elements = [build(inner, (*path, i)) for i, inner in enumerate(value)]
+        return lambda values: [element(values) for element in elements]
+
+    return build(raw, ())

@@ -1,0 +1,95 @@
+"""A workflow made ready: its graph, the type of each node, its params compiled. Made once per state of a workflow."""
+
+import weakref
+from collections import OrderedDict
+
+from engine.api import NodeType
+from engine.errors import UnknownNodeType
+from engine.graph import Graph
+from engine.params import Template
+from engine.registry import Registry
+from engine.workflow import Node, Workflow
+
+KEPT = 64
+KEPT_TEMPLATES = 20_000
+
+
+class Program:
+    """A workflow with all that can be known of it before a run.
+
+    Attributes:
+        types: node id -> its type, for those that are installed.
+        templates: node id -> its compiled params, for the same nodes.
+        missing: node id -> why its type is not known.
+        by_label: label -> node id.
+        references: node id -> ids of the nodes that its expressions name, where there are such.
+    """
+
+    __slots__ = ("__weakref__", "by_label", "graph", "missing", "references", "templates", "types", "workflow")
+
+    def __init__(self, workflow: Workflow, registry: Registry) -> None:
+        self.workflow = workflow
+        self.graph = Graph(workflow)
+        self.types: dict[str, NodeType] = {}
+        self.templates: dict[str, Template] = {}
+        self.missing: dict[str, UnknownNodeType] = {}
+        self.by_label = {node.label: node.id for node in workflow.nodes}
+        self.references: dict[str, tuple[str, ...]] = {}
+        for node in workflow.nodes:
+            try:
+                node_type = registry.get(node.type)
+            except UnknownNodeType as exc:
+                self.missing[node.id] = exc
+                continue
+            self.types[node.id] = node_type
+            template = _template(node, node_type)
+            self.templates[node.id] = template
+            labels = [label for leaf in template.leaves for label in leaf.expression.labels]
+            if labels:
+                found = (self.by_label.get(label) for label in dict.fromkeys(labels))
+                self.references[node.id] = tuple(node_id for node_id in found if node_id is not None)
+
+    def outputs(self, node: Node) -> tuple[str, ...]:
+        """Names of the node's outputs, `error` included where failing items leave through it."""
+        names = self.types[node.id].outputs(self.templates[node.id].raw)
+        return (*names, "error") if node.on_error == "output" else names
+
+    def feeders(self, node_id: str) -> set[str]:
+        """Nodes that must have ended before this one can run: by its connections and by its expressions.
+
+        A pinned node waits for nothing.
+        """
+        if self.graph.nodes[node_id].pinned is not None:
+            return set()
+        return {c.source for c in self.graph.incoming[node_id]} | set(self.references.get(node_id, ()))
+
+
+# The last programs, by the identity of workflow and registry: workflows are frozen, so one object never changes.
+_programs: "OrderedDict[tuple[int, int], tuple[Program, Registry]]" = OrderedDict()
+_templates: "OrderedDict[tuple[int, int], tuple[weakref.ref[Node], NodeType, Template]]" = OrderedDict()
+
+
+def program_of(workflow: Workflow, registry: Registry) -> Program:
+    """The program of a workflow; the last ones made are kept."""
+    key = (id(workflow), id(registry))
+    if key in _programs:
+        _programs.move_to_end(key)
+        return _programs[key][0]
+    program = Program(workflow, registry)
+    _programs[key] = (program, registry)  # holds both, so that their ids are not given to others
+    if len(_programs) > KEPT:
+        _programs.popitem(last=False)
+    return program
+
+
+def _template(node: Node, node_type: NodeType) -> Template:
+    """The compiled params of a node. An edit leaves the other nodes the same objects: theirs are not made again."""
+    key = (id(node), id(node_type))
+    kept = _templates.get(key)
+    if kept is not None and kept[0]() is node:
+        return kept[2]
+    template = Template(node_type, node.params, node.type_version)
+    _templates[key] = (weakref.ref(node), node_type, template)
+    if len(_templates) > KEPT_TEMPLATES:
+        _templates.popitem(last=False)
+    return template

@@ -1,0 +1,224 @@
+"""Plans and executes in memory, without servers: what `flowleaf run` and the tests use."""
+
+import asyncio
+import os
+from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+
+from engine.api import Request
+from engine.errors import CredentialError, DefinitionError, did_you_mean
+from engine.events import Event, NodeResult
+from engine.executor import execute
+from engine.files import Folders
+from engine.planner import Step, digest, effects_of, plan
+from engine.program import Program, program_of
+from engine.registry import Registry
+from engine.workflow import Workflow
+
+if TYPE_CHECKING:
+    from engine.http import HttpClient
+    from engine.sandbox import CodeResult
+
+
+class LocalServices:
+    """The outside world of a run in this process.
+
+    Args:
+        folders: where file nodes may read.
+        http_allow: private hosts or networks that HTTP nodes may call.
+        now: the start of the execution; None takes the clock.
+    """
+
+    def __init__(
+        self,
+        *,
+        folders: Iterable[Path] = (),
+        http_allow: Iterable[str] = (),
+        vars: Mapping[str, Any] | None = None,
+        now: datetime | None = None,
+    ) -> None:
+        self.folders = Folders(folders)
+        self.vars: Mapping[str, Any] = vars or {}
+        self.now = (now or datetime.now(UTC)).isoformat()
+        self._http_allow = tuple(http_allow)
+        self._http: HttpClient | None = None
+
+    @property
+    def http(self) -> "HttpClient":
+        """The HTTP client, made when first asked for: importing it takes 0.1 s."""
+        if self._http is None:
+            from engine.http import HttpClient  # noqa: PLC0415
+
+            self._http = HttpClient(allow=self._http_allow)
+        return self._http
+
+    async def credential(self, name: str) -> Mapping[str, str]:
+        """There are none without a server."""
+        raise CredentialError(f"no credential {name!r} here", hint="Credentials are kept by the server: flowleaf up.")
+
+    async def run_code(
+        self,
+        source: str,
+        rows: list[dict[str, Any]],
+        *,
+        shape: Literal["items", "item"],
+        inputs: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+        keep_going: bool,
+        timeout_s: float | None,
+    ) -> "CodeResult":
+        """The author's Python, in a child process."""
+        from engine.sandbox import Limits, run_code  # noqa: PLC0415
+
+        limits = Limits() if timeout_s is None else Limits(wall_s=timeout_s, cpu_s=timeout_s)
+        return await run_code(source, rows, shape=shape, inputs=inputs, keep_going=keep_going, limits=limits)
+
+    def open_file(self, path: str) -> BinaryIO:
+        """A file below the folders."""
+        return self.folders.open(path)
+
+    async def aclose(self) -> None:
+        """Close what was opened."""
+        if self._http is not None:
+            await self._http.aclose()
+            self._http = None
+
+
+@dataclass(slots=True)
+class Finished:
+    """How a run went.
+
+    Attributes:
+        status: succeeded, failed or cancelled.
+        results: node id -> result, for every node of the plan.
+        steps: the plan.
+    """
+
+    status: str
+    steps: list[Step]
+    results: dict[str, NodeResult] = field(default_factory=dict)
+
+    def rows(self, node_id: str) -> Any:
+        """A node's result as plain data: the rows of `main`; without a `main`, output name -> rows; [] if not run."""
+        result = self.results.get(node_id)
+        if result is None or not result.outputs or result.stops or result.status == "skipped":
+            return []
+        outputs = {name: items.rows for name, items in result.outputs.items()}
+        return outputs.get("main", outputs)
+
+
+async def run_workflow(
+    workflow: Workflow,
+    registry: Registry,
+    services: LocalServices,
+    *,
+    stored: MutableMapping[str, NodeResult] | None = None,
+    request: Request | None = None,
+    trigger: str | None = None,
+    target: str | None = None,
+    force: Collection[str] = (),
+    hold_writes: bool = False,
+    on_event: Callable[[Event], None] = lambda event: None,
+    cancel: asyncio.Event | None = None,
+    parallel: int = 16,
+) -> Finished:
+    """Run a workflow, or what `target` needs of it.
+
+    Args:
+        stored: preview key -> result. What is in it is not run again; what ran is put into it.
+        request: what the trigger is started with; None for its pin data, or what it gives by itself.
+        hold_writes: nodes that change something outside only show what they would do.
+        force: as for `plan`.
+
+    Raises:
+        DefinitionError: the workflow cannot be planned.
+    """
+    kept: MutableMapping[str, NodeResult] = {} if stored is None else stored
+    if request is not None and request.items is not None:
+        workflow = _without_pins(workflow, trigger, registry)
+    program = program_of(workflow, registry)
+    steps = plan(
+        workflow, registry, kept, reads=reads(program, services, request), target=target, force=frozenset(force)
+    )
+    run_data = {step.node_id: kept[step.key] for step in steps if step.reuse}
+    nodes = program.graph.nodes
+    hold = [s.node_id for s in steps if hold_writes and effects_of(program, nodes[s.node_id]) == "write"]
+    finished = Finished("succeeded", steps)
+    events = execute(
+        os.urandom(8).hex(),
+        workflow,
+        steps,
+        registry,
+        services,
+        run_data,
+        request,
+        trigger=trigger,
+        hold=hold,
+        cancel=cancel,
+        parallel=parallel,
+    )
+    async for event in events:
+        on_event(event)
+        if event.kind == "execution.finished":
+            finished.status = event.status or "failed"
+    for step in steps:
+        result = run_data[step.node_id]
+        if result.status in ("succeeded", "failed", "skipped") and not result.blocked:
+            kept[step.key] = result
+    finished.results = run_data
+    return finished
+
+
+def triggers(workflow: Workflow, registry: Registry) -> list[str]:
+    """Ids of the workflow's triggers that are not disabled, in drawing order."""
+    program = program_of(workflow, registry)
+    nodes = program.graph.nodes.values()
+    return [n.id for n in nodes if not n.disabled and n.id in program.types and program.types[n.id].is_trigger]
+
+
+def node_called(workflow: Workflow, label: str) -> str:
+    """The id of the node with this label. Raises DefinitionError with the nearest label."""
+    for node in workflow.nodes:
+        if node.label == label:
+            return node.id
+    raise DefinitionError(
+        f"no node is called {label!r}", hint=did_you_mean(label, [node.label for node in workflow.nodes])
+    )
+
+
+def reads(program: Program, services: LocalServices, request: Request | None = None) -> dict[str, str]:
+    """Node id -> digest of what the node reads from outside: vars, files, a trigger's request."""
+    found: dict[str, str] = {}
+    for node_id, template in program.templates.items():
+        names = sorted({name for leaf in template.leaves for name in leaf.expression.vars})
+        outside: list[Any] = [[name, services.vars.get(name)] for name in names]
+        outside += [services.folders.stamp(path) for path in _file_params(program, node_id)]
+        if template.node_type.is_trigger and request is not None:
+            outside.append(list(request.items) if request.items is not None else None)
+        if outside:
+            found[node_id] = digest(outside)
+    return found
+
+
+def _file_params(program: Program, node_id: str) -> list[str]:
+    """The paths in params that name files, where they are no expressions."""
+    template = program.templates[node_id]
+    filled_in = {leaf.path[0] for leaf in template.leaves}
+    found = []
+    for name, known in template.node_type.params.model_fields.items():
+        extra, value = known.json_schema_extra, template.raw.get(name)
+        is_file = isinstance(extra, dict) and extra.get("widget") == "file"
+        if is_file and isinstance(value, str) and name not in filled_in:
+            found.append(value)
+    return found
+
+
+def _without_pins(workflow: Workflow, trigger: str | None, registry: Registry) -> Workflow:
+    """The workflow whose trigger runs: items given by hand go before its pin data."""
+    ids = [trigger] if trigger else triggers(workflow, registry)
+    if not any(n.pinned is not None and n.id in ids for n in workflow.nodes):
+        return workflow
+    nodes = tuple(n.model_copy(update={"pinned": None}) if n.id in ids else n for n in workflow.nodes)
+    return workflow.model_copy(update={"nodes": nodes})

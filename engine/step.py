@@ -1,0 +1,464 @@
+"""One node run: fills in its params, calls the node as its shape asks, and puts its items and errors in order."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, cast
+
+import orjson
+
+from engine.api import NodeType, Params, Request
+from engine.context import NodeContext, StepState
+from engine.convert import STRICT, dumps
+from engine.errors import ExecutionCancelled, NodeError, NodeTimeout, StudioError
+from engine.events import NodeResult
+from engine.expressions import Scope
+from engine.items import Item, Items, Lineage, Outputs
+from engine.params import Template
+from engine.workflow import Node, Retry
+
+# More items than this, and a computing node goes to a thread: heartbeats and other branches keep their loop.
+# A hand-over costs 70 us; 2,000 items cost a plain node about 2 ms.
+HEAVY_ITEMS = 2_000
+CONCURRENCY = 10
+PROGRESS_S = 0.1
+HELD_SHOWN = 50
+
+
+class StepRun:
+    """One run of one node on given inputs.
+
+    Args:
+        inputs: input name -> items; the lineage they carry is not looked at.
+        progress: called with (items done, items in all) while an item-by-item node runs.
+        retried: called with (attempt, error) before another attempt.
+    """
+
+    __slots__ = ("inputs", "node", "node_type", "progress", "request", "retried", "scope", "state", "template")
+
+    def __init__(
+        self,
+        node: Node,
+        node_type: NodeType,
+        template: Template,
+        inputs: Mapping[str, Items],
+        scope: Scope,
+        state: StepState,
+        *,
+        request: Request | None = None,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+        retried: Callable[[int, StudioError], None] = lambda attempt, error: None,
+    ) -> None:
+        self.node = node
+        self.node_type = node_type
+        self.template = template
+        self.inputs = {name: items.with_lineage(Lineage({name: None})) for name, items in inputs.items()}
+        self.scope = scope
+        self.state = state
+        self.request = request
+        self.progress = progress
+        self.retried = retried
+
+    @property
+    def items(self) -> Items:
+        """The items of its first input."""
+        return next(iter(self.inputs.values()), Items([]))
+
+    @property
+    def is_heavy(self) -> bool:
+        """Whether it would keep the interpreter too long to run on the event loop."""
+        return self.node_type.shape == "frame" or any(len(items) > HEAVY_ITEMS for items in self.inputs.values())
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it can be run right here: it computes, on little, without waits."""
+        node = self.node
+        return not (self.node_type.is_async or node.retry or node.timeout_s is not None or self.is_heavy)
+
+    def run_here(self) -> NodeResult:
+        """The result of a plain run."""
+        try:
+            return self._result(self._plain())
+        except StudioError as exc:
+            return self._failed(exc)
+
+    async def run(self) -> NodeResult:
+        """The result of a run that may wait, or goes to a thread."""
+        try:
+            if self.node_type.shape == "each":
+                return self._result(await self._each())
+            return self._result(await self._attempts(self._batch))
+        except StudioError as exc:
+            return self._failed(exc)
+
+    def hold(self) -> NodeResult:
+        """What the node would be called with, without calling it."""
+        try:
+            if self.node_type.shape == "each":
+                made, errors = self.template.each(self._scope(), self.items[:HELD_SHOWN])
+                if errors and self.state.stop:
+                    raise errors[min(errors)]
+                params: Sequence[Params | None] = made
+            else:
+                params = [self._filled()[0]]
+        except StudioError as exc:
+            return self._failed(exc)
+        return NodeResult("held", held=tuple(p.model_dump() for p in params if p is not None))
+
+    def _plain(self) -> Outputs:
+        if self.node_type.shape != "each":
+            params, kept = self._filled()
+            return self._checked(self._call_batch(params, kept), kept)
+        params_of = self._each_params()
+        made: list[Any] = [None] * len(self.items)
+        for index, item in self._alive():
+            made[index] = self._guarded(index, item, params_of[index])
+        return self._gathered(made)
+
+    def _guarded(self, index: int, item: Item, params: Params | None) -> Any:
+        """What a computing node makes of one item; an error goes to `reject`."""
+        context = NodeContext(self.state, index=index)
+        try:
+            return self._call(context, item, params)
+        except NodeError as exc:
+            context.reject(index, exc)
+            return None
+
+    async def _batch(self) -> Outputs:
+        """One attempt at all items at once."""
+        if self.node_type.is_async and self.node_type.shape != "frame":
+            params, kept = await self._off_loop(self._filled)
+            made = await _awaited(self._call_batch(params, kept), self.node_type)
+            return await self._off_loop(lambda: self._checked(made, kept))
+
+        def compute() -> Outputs:
+            params, kept = self._filled()
+            made = self._call_batch(params, kept)
+            if asyncio.iscoroutine(made):
+                made = asyncio.run(made)  # a frame node written as `async def`: this is a thread without a loop
+            return self._checked(made, kept)
+
+        if self.is_heavy or self.node.timeout_s is not None:
+            return await asyncio.to_thread(compute)
+        return compute()
+
+    async def _off_loop(self, work: Callable[[], Any]) -> Any:
+        return await asyncio.to_thread(work) if self.is_heavy else work()
+
+    def _call_batch(self, params: Params, kept: Sequence[int] | None) -> Any:
+        context = NodeContext(self.state, kept=kept)
+        match self.node_type.shape:
+            case "trigger":
+                return self._call(context, self.request or Request(), params)
+            case "inputs":
+                return self._call(context, self.inputs, params)
+            case "frame":
+                return self._call(context, self.items.frame(), params)
+        items = self.items
+        if kept is not None:
+            items = items.take(kept).with_lineage(Lineage({"main": None}))
+        return self._call(context, items, params)
+
+    def _call(self, context: NodeContext, data: Any, params: Params | None) -> Any:
+        """Call the node; an error that is not ours becomes one."""
+        try:
+            return self.node_type.run(context, data, params)
+        except StudioError:
+            raise
+        except Exception as exc:
+            raise _foreign(exc, self.node_type) from exc
+
+    def _filled(self) -> tuple[Params, Sequence[int] | None]:
+        """The params over all items, and the indexes of the items to run where some had to be given up."""
+        items = self.items if self.node_type.shape == "items" else None
+        params, errors, kept = self.template.once(self._scope(), items, drop=not self.state.stop)
+        if errors:
+            if self.state.stop:
+                raise errors[min(errors)]
+            self.state.rejected.update(errors)
+        return params, kept
+
+    def _each_params(self) -> Sequence[Params | None]:
+        made, errors = self.template.each(self._scope(), self.items)
+        if errors and self.state.stop:
+            raise errors[min(errors)]
+        self.state.rejected.update(errors)
+        return made
+
+    def _scope(self) -> Scope:
+        if any("items" in leaf.expression.uses for leaf in self.template.leaves):
+            self.scope.items = self.items.rows
+        return self.scope
+
+    def _alive(self) -> Iterator[tuple[int, Item]]:
+        rejected = self.state.rejected
+        return ((index, item) for index, item in enumerate(self.items) if index not in rejected)
+
+    async def _each(self) -> Outputs:
+        """Item by item, some at the same time.
+
+        The error raised is that of the first failing item, as if they had run one after the other: those before it
+        are let finish, those after it are not started or stopped.
+        """
+        if not self.node_type.is_async and self.node.timeout_s is None and self.node.retry is None:
+            return await asyncio.to_thread(self._plain)
+        params_of = cast(Sequence[Params], await self._off_loop(self._each_params))
+        items = self.items
+        made: list[Any] = [None] * len(items)
+        waiting = self._alive()
+        if len(items) == 1:
+            for index, item in waiting:
+                made[index] = await self._one(index, item, params_of[index])
+            return self._gathered(made)
+        failed = len(items)
+        done = 0
+        last = asyncio.get_running_loop().time()
+        running: dict[asyncio.Task[Any], int] = {}
+        error: NodeError | None = None
+        try:
+            while True:
+                while len(running) < CONCURRENCY and error is None:
+                    index, item = next(waiting, (-1, None))
+                    if item is None:
+                        break
+                    running[asyncio.create_task(self._one(index, item, params_of[index]))] = index
+                if not running:
+                    break
+                finished, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                for task in finished:
+                    index = running.pop(task)
+                    try:
+                        made[index] = task.result()
+                        done += 1
+                    except NodeError as exc:
+                        if index < failed:
+                            failed, error = index, exc
+                for task in [t for t, index in running.items() if index > failed]:
+                    task.cancel()
+                if (now := asyncio.get_running_loop().time()) - last > PROGRESS_S:
+                    last = now
+                    self.progress(done, len(items))
+        except asyncio.CancelledError:
+            await _stop(running)
+            raise
+        if error is not None:
+            raise error
+        return self._gathered(made)
+
+    async def _one(self, index: int, item: Item, params: Params) -> Any:
+        context = NodeContext(self.state, index=index)
+
+        async def attempt() -> Any:
+            return await _awaited(self._call(context, item, params), self.node_type)
+
+        try:
+            return await self._attempts(attempt)
+        except asyncio.CancelledError:
+            raise
+        except NodeError as exc:
+            context.reject(index, exc)
+            return None
+
+    async def _attempts(self, attempt: Callable[[], Awaitable[Any]]) -> Any:
+        """What `attempt` gives, tried as often and waited for as long as the node says."""
+        retry = self.node.retry or Retry(attempts=1)
+        number = 1
+        while True:
+            try:
+                return await self._in_time(attempt)
+            except NodeError as exc:
+                if number >= retry.attempts or not exc.retryable:
+                    raise
+                self.retried(number, exc)
+                self.state.rejected = {} if self.node_type.shape != "each" else self.state.rejected
+            wait_s = retry.wait_s * retry.backoff ** (number - 1)
+            await asyncio.sleep(wait_s * (1 + retry.jitter * random.uniform(-1, 1)))
+            number += 1
+
+    async def _in_time(self, attempt: Callable[[], Awaitable[Any]]) -> Any:
+        limit = self.node.timeout_s
+        if limit is None:
+            return await attempt()
+        clock = asyncio.timeout(limit)
+        try:
+            async with clock:
+                return await attempt()
+        except TimeoutError as exc:
+            if not clock.expired():
+                raise _foreign(exc, self.node_type) from exc
+            raise NodeTimeout(f"did not finish in {limit:g} s", hint="Give it more time, or less to do.") from exc
+
+    def _gathered(self, made: Sequence[Any]) -> Outputs:
+        """The outputs of an item-by-item node. Items that were given up go on here, or aside, or are gone."""
+        rows: list[dict[str, Any]] = []
+        files: list[Mapping[str, Any]] = []
+        sources: list[int] = []
+        goes_on = self.node.on_error == "continue"
+        for index, result in enumerate(made):
+            if index in self.state.rejected:
+                result = _with_error(self.items[index], self.state.rejected[index]) if goes_on else None
+            for item in _several(result, self.node_type):
+                rows.append(cast(dict[str, Any], item.json))
+                files.append(item.files)
+                sources.append(index)
+        one_to_one = sources == list(range(len(made)))
+        lineage = Lineage({"main": None if one_to_one else sources})
+        items = Items(rows, files=files if any(files) else None, lineage=lineage)
+        first = self.node_type.outputs(self.template.raw)[0]
+        return self._with_aside(self._complete({first: items}))
+
+    def _checked(self, made: Any, kept: Sequence[int] | None) -> Outputs:
+        """The outputs of a node that takes all items at once."""
+        if self.node_type.shape == "frame":
+            from engine.convert import items_from_frame  # noqa: PLC0415  with pandas only
+
+            made = items_from_frame(made, length=len(self.items))
+        outputs = made if isinstance(made, dict) else {self.node_type.outputs(self.template.raw)[0]: made}
+        outputs = {name: _items(items, name, self.node_type) for name, items in outputs.items()}
+        if self.node_type.shape in ("inputs", "trigger"):
+            return self._complete(outputs)
+        for name, items in outputs.items():
+            lineage = items.lineage
+            if lineage is None and len(self.items) == 1:
+                lineage = Lineage({"main": [0] * len(items)})
+            elif lineage is not None and kept is not None:
+                lineage = lineage.over(kept)
+            outputs[name] = items.with_lineage(lineage)
+        if self.node.on_error == "continue" and self.state.rejected:
+            first = next(iter(outputs))
+            outputs[first] = _joined(outputs[first], self._aside())
+        return self._with_aside(self._complete(outputs))
+
+    def _complete(self, outputs: Outputs) -> Outputs:
+        """All declared outputs, in their order; a name that is not declared is an error."""
+        declared = self.node_type.outputs(self.template.raw)
+        for name in outputs:
+            if name not in declared:
+                raise NodeError(
+                    f"{self.node_type.name} gave the output {name!r}, which it does not declare",
+                    hint="This is a fault of the package that brings the node.",
+                    retryable=False,
+                )
+        if not self.node_type.name.startswith("core."):
+            for name, items in outputs.items():
+                _plain_data(items, name, self.node_type)
+        return {name: outputs.get(name) or Items([], lineage=Lineage({})) for name in declared}
+
+    def _with_aside(self, outputs: Outputs) -> Outputs:
+        if self.node.on_error == "output":
+            outputs["error"] = self._aside()
+        return outputs
+
+    def _aside(self) -> Items:
+        """The items that were given up, each with its `error`."""
+        rejected = self.state.rejected
+        items = [_with_error(self.items[index], rejected[index]) for index in sorted(rejected)]
+        return Items.of(items).with_lineage(Lineage({"main": sorted(rejected)}))
+
+    def _result(self, outputs: Outputs) -> NodeResult:
+        return NodeResult("succeeded", outputs)
+
+    def _failed(self, error: StudioError) -> NodeResult:
+        """A failed run; or, where failing items go on or aside, a run in which all of them failed."""
+        if self.state.stop or isinstance(error, ExecutionCancelled):
+            return NodeResult("failed", error=error.as_json())
+        as_node = error if isinstance(error, NodeError) else NodeError(error.message, hint=error.hint)
+        if self.inputs:
+            self.state.rejected = dict.fromkeys(range(len(self.items)), as_node) | self.state.rejected
+            aside = self._aside()
+        else:
+            aside = Items([{"error": error.as_json()}], lineage=Lineage({}))
+        names = self.node_type.outputs(self.template.raw)
+        outputs = {name: Items([], lineage=Lineage({})) for name in names}
+        outputs["error" if self.node.on_error == "output" else names[0]] = aside
+        return NodeResult("succeeded", outputs)
+
+
+async def _awaited(made: Any, node_type: NodeType) -> Any:
+    """The result of a node's function; an error that is not ours becomes one."""
+    if not asyncio.iscoroutine(made):
+        return made
+    try:
+        return await made
+    except (StudioError, asyncio.CancelledError):
+        raise
+    except Exception as exc:
+        raise _foreign(exc, node_type) from exc
+
+
+async def _stop(tasks: Mapping[asyncio.Task[Any], int]) -> None:
+    for task in tasks:
+        task.cancel()
+    for task in tasks:
+        with suppress(asyncio.CancelledError, StudioError):
+            await task
+
+
+def _foreign(exc: Exception, node_type: NodeType) -> NodeError:
+    return NodeError(
+        f"{type(exc).__name__}: {exc}",
+        hint=f"{node_type.name} raised this: a fault of the package that brings it, or data it does not expect.",
+    )
+
+
+def _with_error(item: Item, error: NodeError) -> Item:
+    return item.derive(error=error.as_json())
+
+
+def _several(result: Any, node_type: NodeType) -> Sequence[Item]:
+    """What an item-by-item node gave for one item, as items."""
+    if result is None:
+        return ()
+    if isinstance(result, Item):
+        return (result,)
+    if isinstance(result, Items) or (isinstance(result, list) and all(isinstance(r, Item) for r in result)):
+        return result
+    raise _no_items(result, "main", node_type)
+
+
+def _items(made: Any, name: str, node_type: NodeType) -> Items:
+    if isinstance(made, Items):
+        return made
+    if isinstance(made, (list, tuple)) and all(isinstance(item, Item) for item in made):
+        return Items.of(made)
+    raise _no_items(made, name, node_type)
+
+
+def _no_items(made: Any, name: str, node_type: NodeType) -> NodeError:
+    return NodeError(
+        f"{node_type.name} gave {type(made).__name__} as its output {name!r}, not Items",
+        hint="This is a fault of the package that brings the node.",
+        retryable=False,
+    )
+
+
+def _plain_data(items: Items, name: str, node_type: NodeType) -> None:
+    """Refuse values that are no JSON data: what a package of others gives is stored and shown as such."""
+    if items.is_table:
+        return
+    try:
+        orjson.dumps(items.rows, option=STRICT)
+    except orjson.JSONEncodeError:
+        for index, row in enumerate(items.rows):
+            try:
+                dumps(row)
+            except TypeError as exc:
+                raise NodeError(
+                    f"{node_type.name}: item {index} of its output {name!r} is no JSON data: {exc}",
+                    hint="This is a fault of the package that brings the node.",
+                    retryable=False,
+                ) from exc
+
+
+def _joined(items: Items, more: Items) -> Items:
+    """`items` and then `more`, with the lineage of both."""
+    whole = Items.concat([items, more])
+    if items.lineage is None or set(items.lineage.sources) != {"main"}:
+        return whole
+    sources: list[int | tuple[int, ...]] = []
+    for part in (items, more):
+        assert part.lineage is not None
+        found = [part.lineage.of(index)["main"] for index in range(len(part))]
+        sources += found
+    return whole.with_lineage(Lineage({"main": cast(Sequence[tuple[int, ...]], sources)}))
