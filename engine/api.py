@@ -263,6 +263,8 @@ def field(
     extra = {"widget": widget} if widget else {}
     if not expressions:
         extra["expressions"] = False  # type: ignore[assignment]
+    # Validated too, because only that makes a PerItem of a plain default.
+    rules = {"validate_default": True, **rules}
     return Field(default, title=label, description=help, json_schema_extra=extra or None, **rules)
 
 

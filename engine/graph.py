@@ -15,9 +15,10 @@ class Graph:
         incoming, outgoing: id -> connections, in the order drawn.
     """
 
-    __slots__ = ("incoming", "nodes", "outgoing")
+    __slots__ = ("_order", "incoming", "nodes", "outgoing")
 
     def __init__(self, workflow: Workflow) -> None:
+        self._order: list[str] | None = None
         self.nodes: dict[str, Node] = {node.id: node for node in workflow.nodes}
         self.incoming: dict[str, list[Connection]] = {node_id: [] for node_id in self.nodes}
         self.outgoing: dict[str, list[Connection]] = {node_id: [] for node_id in self.nodes}
@@ -32,6 +33,11 @@ class Graph:
         Raises:
             CycleError: the connections form a loop; the message lists it by label.
         """
+        if self._order is None:
+            self._order = self._ordered()
+        return self._order
+
+    def _ordered(self) -> list[str]:
         place = {node_id: index for index, node_id in enumerate(self.nodes)}
         ids = list(self.nodes)
         missing = {node_id: len({c.source for c in sources}) for node_id, sources in self.incoming.items()}

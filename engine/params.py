@@ -224,6 +224,9 @@ def _resolve(loc: Sequence[str | int], raw: Any) -> Path:
 def _builder(raw: Any, leaves: Mapping[Path, int]) -> Callable[[Sequence[Any]], Any]:
     """A function that gives `raw` with the values of its expressions, which come in the order of `leaves`."""
 
+    if not leaves:
+        return lambda values: raw
+
     def build(value: Any, path: Path) -> Callable[[Sequence[Any]], Any]:
         if path in leaves:
             index = leaves[path]

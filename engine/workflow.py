@@ -181,11 +181,10 @@ def from_data(data: Any) -> tuple[Workflow, list[Problem]]:
             head[key] = getattr(model(**{key: data[key]}), key)
         except ValidationError as exc:
             problems += validation_problems(exc, place="", model=Settings)
-    nodes, repeated = _unique(nodes, "id", problems)
-    nodes, same = _unique(nodes, "label", problems)
-    kept = [
-        c for c in connections if {c.source, c.target}.isdisjoint(broken_ids(lists["nodes"], nodes) - repeated - same)
-    ]
+    for name in ("id", "label"):
+        nodes = _unique(nodes, name, problems)
+    broken = broken_ids(lists["nodes"], nodes)
+    kept = [c for c in connections if broken.isdisjoint((c.source, c.target))]
     return Workflow(**head, nodes=tuple(nodes), connections=tuple(kept), notes=tuple(notes)), problems
 
 
@@ -227,10 +226,9 @@ def _models(model: type[Any], raw: list[Any], noun: str, problems: list[Problem]
     return found
 
 
-def _unique(nodes: list[Node], name: str, problems: list[Problem]) -> tuple[list[Node], set[str]]:
-    """The nodes whose id or label was not there before, and the ids of the others."""
+def _unique(nodes: list[Node], name: str, problems: list[Problem]) -> list[Node]:
+    """The nodes whose id or label was not there before."""
     first: dict[str, Node] = {}
-    repeated = set()
     for index, node in enumerate(nodes):
         value = getattr(node, name)
         if value in first:
@@ -239,10 +237,9 @@ def _unique(nodes: list[Node], name: str, problems: list[Problem]) -> tuple[list
             place = f'node "{node.label}"' if name == "id" else f'node {index + 1} (id "{node.id}")'
             message = f"the {name} {value!r} is already that of {other}"
             problems.append(Problem(f"workflow.duplicate_{name}", message, hint, place, node.id, name))
-            repeated.add(node.id)
         else:
             first[value] = node
-    return list(first.values()), repeated
+    return list(first.values())
 
 
 def validation_problems(

@@ -16,10 +16,11 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # rich would double the time of --help
     help="Flowleaf: reactive, notebook-style workflows.",
     epilog="Example: flowleaf run orders.json --output table",
 )
-node_app = typer.Typer(no_args_is_help=True, help="Make node types of your own.")
+node_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Make node types of your own.")
 app.add_typer(node_app, name="node")
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]

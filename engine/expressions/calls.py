@@ -42,7 +42,7 @@ _LEFT_OUT = {
     "pprint": "Write | tojson(indent=2).",
     "indent": "Use a Code node.",
     "wordwrap": "Use a Code node.",
-    "filesizeformat": "Write (size / 1000000) | number(1) ~ \" MB\".",
+    "filesizeformat": 'Write (size / 1000000) | number(1) ~ " MB".',
     "random": "Write values[random_int(0, len(values) - 1)].",
     "slice": "Write | batch(size), or values[0:10].",
     "center": 'Write | pad(width, side="both").',
@@ -173,9 +173,7 @@ def _soft(pick: Callable[[Any], Any], value: Any, other: Any) -> Any:
 def _chosen(wanted: bool, by_attribute: bool) -> Callable[..., tuple[_Each, bool]]:
     """`select`, `reject` (not `wanted`), `selectattr` and `rejectattr` (by one field)."""
 
-    def make(
-        compiler: Compiler, node: nodes.Filter, given: list[Term], named: dict[str, Term]
-    ) -> tuple[_Each, bool]:
+    def make(compiler: Compiler, node: nodes.Filter, given: list[Term], named: dict[str, Term]) -> tuple[_Each, bool]:
         attribute: str | None = None
         if by_attribute:
             if not given or type(given[0].value) is not str:
@@ -357,4 +355,3 @@ def _appliers(
 def kind_of_type(kind: type) -> str:
     """As `kind_of`, of a type."""
     return kind_of(kind())
-

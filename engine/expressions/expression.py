@@ -64,7 +64,7 @@ class Expression:
             value = self._run(scope)
             if self.path is None and _weight(value, KEPT_LIMIT) > KEPT_LIMIT:
                 raise _too_much()
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001 - here, and below, all that can go wrong becomes ours
             raise failure(exc) from None
         return value
 
@@ -106,7 +106,7 @@ class Expression:
                     kept += weight
                     if kept > limit:
                         raise _too_much()
-            except Exception as exc:  # noqa: BLE001 - the one place where all that can go wrong becomes ours
+            except Exception as exc:  # noqa: BLE001 - as above
                 errors[index] = failure(exc, index)
                 value = None
             values.append(value)
@@ -192,7 +192,9 @@ def _path(tree: nodes.Node | None) -> tuple[str | int, ...] | None:
     while not isinstance(tree, nodes.Name):
         if isinstance(tree, nodes.Getattr):
             path.append(tree.attr)
-        elif isinstance(tree, nodes.Getitem) and isinstance(tree.arg, nodes.Const) and type(tree.arg.value) in (str, int):
+        elif (
+            isinstance(tree, nodes.Getitem) and isinstance(tree.arg, nodes.Const) and type(tree.arg.value) in (str, int)
+        ):
             path.append(tree.arg.value)
         else:
             return None

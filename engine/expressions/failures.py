@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
-from engine.errors import ExpressionError, StudioError, nearest
+from engine.errors import ExpressionError, MissingValue, StudioError, nearest
 from engine.expressions.values import kind_of
 
 # Searching for a near name is slow, and data may hold very many or very long keys.
@@ -71,7 +71,7 @@ def _wrong_key(label: str, holder: Any, key: Any) -> tuple[str, str | None]:
 
 
 def _may_be_missing(label: str, key: str | None = None) -> str:
-    get = f'{label}.get("{key}") or ' if key and len(key) <= NAME_LENGTH and label != "this value" else ""
+    get = f'{label}.get("{key}") or ' if key and len(key) <= NAME_LENGTH and " " not in label else ""
     return f"Where it may be missing, write {get}... | default(...)."
 
 
@@ -106,19 +106,20 @@ def failure(exc: Exception, index: int | None = None) -> ExpressionError:
     if isinstance(exc, StudioError) and not isinstance(exc, ExpressionError):
         raise exc
     if isinstance(exc, ExpressionError):
+        kind = MissingValue if isinstance(exc, MissingValue) else ExpressionError
         blamed = index if exc.item_index is None else exc.item_index
-        return ExpressionError(exc.message, hint=exc.hint, item_index=blamed)
-    message, hint = _reason(exc)
-    return ExpressionError(message, hint=hint, item_index=index)
-
-
-def _reason(exc: Exception) -> tuple[str, str | None]:
+        return kind(exc.message, hint=exc.hint, item_index=blamed)
     if isinstance(exc, Missing):
-        return exc.describe()
+        message, hint = exc.describe()
+        return MissingValue(message, hint=hint, item_index=index)
+    return ExpressionError(_reason(exc), item_index=index)
+
+
+def _reason(exc: Exception) -> str:
     for kind, message in _REASONS:
         if isinstance(exc, kind):
-            return message, None
-    return "this data does not fit the expression", None
+            return message
+    return "this data does not fit the expression"
 
 
 _REASONS: tuple[tuple[type[Exception], str], ...] = (

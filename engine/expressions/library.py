@@ -15,7 +15,7 @@ from engine.errors import ExpressionError, did_you_mean
 from engine.expressions.failures import Refused
 from engine.expressions.scope import FREE_TEXT, Scope
 from engine.expressions.terms import Run, Term, literal
-from engine.expressions.values import kind_of
+from engine.expressions.values import as_json, kind_of
 
 Form = Literal["filter", "function", "method", "test"]
 Apply = Callable[[Scope, Any], Any]
@@ -169,7 +169,7 @@ def _check_literal(function: Function, parameter: Parameter, term: Term, offset:
 
 def _repeated(function: Function, count: int) -> list[Parameter]:
     parameters = list(function.parameters[:count])
-    return parameters + [function.parameters[-1]] * (count - len(parameters))
+    return parameters + list(function.parameters[-1:]) * (count - len(parameters))
 
 
 def _count(number: int) -> str:
@@ -195,9 +195,7 @@ def _shown(parameter: Parameter) -> str:
         return f"{parameter.name}..."
     if parameter.default is REQUIRED:
         return parameter.name
-    default = parameter.default
-    text = {None: "none", True: "true", False: "false"}.get(default) if type(default) in (bool, NoneType) else None
-    return f"{parameter.name}={text or ('"%s"' % default if type(default) is str else default)}"
+    return f"{parameter.name}={'none' if parameter.default is None else as_json(parameter.default)}"
 
 
 def applied(function: Function, rest: Sequence[Term], label: str = "") -> Apply:

@@ -10,10 +10,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from engine.errors import ExpressionError
-from engine.expressions.failures import kind_of
 from engine.expressions.scope import FREE_TEXT, Scope, as_text
 from engine.expressions.terms import Run, Term
-from engine.expressions.values import size_of
+from engine.expressions.values import kind_of, size_of
 
 INTEGER_BITS = 4_096
 _LARGEST = sys.float_info.max
@@ -24,9 +23,9 @@ Operation = Callable[[Any, Any], Any]
 
 def power(base: Any, exponent: Any) -> Any:
     """`base ** exponent`, refused before it is computed where the result would be too large."""
-    if type(base) is int and type(exponent) is int and exponent > 0 and base.bit_length() * exponent > 2 * INTEGER_BITS:
-        if base not in (-1, 0, 1):
-            raise OverflowError
+    whole = type(base) is int and type(exponent) is int and exponent > 0
+    if whole and base not in (-1, 0, 1) and base.bit_length() * exponent > 2 * INTEGER_BITS:
+        raise OverflowError
     result = base**exponent
     if type(result) is complex:
         raise ExpressionError("a negative number has no fractional power")

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from jinja2 import Environment, nodes
 from jinja2.exceptions import TemplateSyntaxError
-from jinja2.lexer import Token, TokenStream, float_re, integer_re, name_re, operator_re, operators, string_re
+from jinja2.lexer import Token, TokenStream, float_re, integer_re, operator_re, operators, string_re
 from jinja2.parser import Parser
 
 from engine.expressions.failures import Refused
@@ -26,7 +26,8 @@ _LEXEME = re.compile(
             r"(?P<space>\s+)",
             rf"(?P<float>(?xi:{float_re.pattern}))",
             rf"(?P<integer>(?xi:{integer_re.pattern}))",
-            rf"(?P<name>{name_re.pattern})",
+            # Anything but spaces and ASCII signs; what is no name is refused later. Jinja2's own pattern is private.
+            r"(?P<name>[^\s\x00-/:-@\[-^`{-\x7f]+)",
             rf"(?P<string>(?s:{string_re.pattern}))",
             rf"(?P<operator>{operator_re.pattern})",
         )
@@ -123,9 +124,8 @@ def _balance(word: str, awaited: list[str], offset: int) -> None:
         awaited.append(_CLOSING[word])
         if len(awaited) > DEPTH_LIMIT:
             raise Refused(f"brackets are nested more than {DEPTH_LIMIT} deep", offset)
-    elif word in (")", "]", "}"):
-        if not awaited or awaited.pop() != word:
-            raise Refused(f"this {word!r} closes nothing", offset)
+    elif word in (")", "]", "}") and (not awaited or awaited.pop() != word):
+        raise Refused(f"this {word!r} closes nothing", offset)
 
 
 def _lexeme(kind: str, word: str, start: int) -> Lexeme:

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from jinja2 import nodes
 
+from engine.errors import MissingValue
 from engine.expressions.failures import Missing, MissingField
 from engine.expressions.scope import Scope
 
@@ -62,7 +63,7 @@ def once_per_pass(run: Run) -> Run:
         if found is _UNKNOWN:
             try:
                 found = run(scope)
-            except Exception as exc:
+            except Exception as exc:  # noqa: BLE001 - raised again below, for every row
                 found = _Raised(exc)
             scope.memo[key] = found
         if type(found) is _Raised:
@@ -78,7 +79,7 @@ def softened(run: Run) -> Run:
     def soft(scope: Scope) -> Any:
         try:
             return run(scope)
-        except Missing:
+        except (Missing, MissingValue):
             return MISSING
 
     return soft

@@ -2,6 +2,7 @@
 
 import calendar
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from functools import lru_cache
@@ -89,7 +90,9 @@ def _from_number(value: float) -> Moment:
 def _other(text: str) -> tuple[datetime, bool]:
     try:
         if found := _KNOWN.fullmatch(" ".join(text.split())):
-            return _from_parts({name[:1] if name[-1].isdecimal() else name: v for name, v in found.groupdict().items() if v})
+            return _from_parts(
+                {name[:1] if name[-1].isdecimal() else name: v for name, v in found.groupdict().items() if v}
+            )
         # Mail headers are rare, and their parser is slow to load.
         from email.utils import parsedate_to_datetime  # noqa: PLC0415
 
@@ -164,12 +167,12 @@ def _directive(at: datetime, dash: str, letter: str) -> str:
         return str(number) if dash else f"{number:0{width}d}"
     if letter in _WORDS and not dash:
         return _WORDS[letter](at)
-    known = " ".join(f"%{letter}" for letter in sorted(_PADDED | _WORDS))
+    known = " ".join(f"%{letter}" for letter in sorted([*_PADDED, *_WORDS]))
     raise ExpressionError(f"a date format has no %{dash}{letter}", hint=f"Known are {known}.")
 
 
 # Width and number, and plain texts, by the letter of the directive.
-_PADDED = {
+_PADDED: dict[str, Callable[[datetime], tuple[int, int]]] = {
     "Y": lambda at: (4, at.year),
     "y": lambda at: (2, at.year % 100),
     "m": lambda at: (2, at.month),
@@ -185,7 +188,7 @@ _PADDED = {
     "u": lambda at: (1, at.isoweekday()),
     "w": lambda at: (1, at.isoweekday() % 7),
 }
-_WORDS = {
+_WORDS: dict[str, Callable[[datetime], str]] = {
     "B": lambda at: _MONTHS[at.month - 1],
     "b": lambda at: _MONTHS[at.month - 1][:3],
     "A": lambda at: _WEEKDAYS[at.weekday()],

@@ -73,7 +73,8 @@ def date_add(
     months: int = 0,
     years: int = 0,
 ) -> str:
-    """The date or time so much later, or earlier for numbers below 0. A month later than the 31st is the month's last day.
+    """The date or time so much later, or earlier for numbers below 0. A month after the 31st is the
+    month's last day.
 
     >>> "2026-01-31" | date_add(months=1)
     "2026-02-28"

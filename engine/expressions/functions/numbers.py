@@ -35,7 +35,7 @@ def rounded(number: float, precision: int = 0, method: str = "common") -> float:
 
     >>> 2.5 | round
     3
-    >>> item.price * 1.19 | round(2)
+    >>> (item.price * 1.19) | round(2)
     14.88
     >>> 2.001 | round(2, "ceil")
     2.01

@@ -64,7 +64,7 @@ def _numbers(function: str, values: list[Any], attribute: str | None) -> list[An
 
 
 @offer("filter", "function", name="sum")
-def total(values: list[Any], attribute: str | None = None, start: float = 0) -> float:
+def total(values: list[Any], attribute: str | None = None, start: float = 0) -> Any:
     """The sum of the numbers, or of one field of every element.
 
     >>> [1, 2, 3.5] | sum
@@ -76,7 +76,7 @@ def total(values: list[Any], attribute: str | None = None, start: float = 0) -> 
 
 
 @offer("filter", "function", aliases=("avg",))
-def average(values: list[Any], attribute: str | None = None) -> float:
+def average(values: list[Any], attribute: str | None = None) -> Any:
     """The mean of the numbers, or of one field of every element. Of an empty list there is none.
 
     >>> items | average("qty")

@@ -56,7 +56,8 @@ def regex_find_all(scope: Scope, text: str, pattern: str, group: int | str = 0) 
 
 @offer("filter")
 def regex_replace(scope: Scope, text: str, pattern: str, replacement: str) -> str:
-    """The text with every part that fits the pattern replaced; \\1 stands for the first group, \\g<name> for a named one.
+    """The text with every part that fits the pattern replaced; \\1 stands for the first group, and
+    \\g<name> for a named one.
 
     >>> "2026-03-01" | regex_replace("(\\d+)-(\\d+)-(\\d+)", "\\3.\\2.\\1")
     "01.03.2026"

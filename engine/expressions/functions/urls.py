@@ -62,11 +62,11 @@ def query_string(scope: Scope, object: dict[str, Any]) -> str:
 def _query(pairs: list[list[Any]], scope: Scope) -> str:
     parts: list[str] = []
     for name, value in pairs:
-        for one in value if type(value) is list else [value]:
-            if one is not None:
-                parts.append(_quoted(as_text(name, scope), "", scope) + "=" + _quoted(as_text(one, scope), "", scope))
-        if len(parts) > PARTS_LIMIT:
-            raise ExpressionError(f"a query has at most {PARTS_LIMIT:,} parts")
+        start = _quoted(as_text(name, scope), "", scope) + "="
+        several = [one for one in (value if type(value) is list else [value]) if one is not None]
+        parts += [start + _quoted(as_text(one, scope), "", scope) for one in several[:PARTS_LIMIT]]
+        if len(parts) >= PARTS_LIMIT:
+            raise ExpressionError(f"a query has fewer than {PARTS_LIMIT:,} parts")
     scope.text(sum(map(len, parts)) + len(parts))
     return "&".join(parts)
 
