@@ -20,6 +20,7 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import field as _dataclass_field
+from functools import cached_property
 from typing import Any, BinaryIO, Generic, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -314,7 +315,7 @@ class NodeType:
         """Whether it starts executions."""
         return self.shape == "trigger"
 
-    @property
+    @cached_property
     def is_async(self) -> bool:
         """Whether it waits for something, rather than computes."""
         return inspect.iscoroutinefunction(self.run)

@@ -52,6 +52,7 @@ class StepState:
     Attributes:
         rejected: index of the input item -> why it was given up.
         stop: whether a rejected item fails the node.
+        log: takes a line for the node's log; set by who listens.
     """
 
     __slots__ = ("cancelled", "execution_id", "log", "node_id", "now", "rejected", "services", "stop")
@@ -64,7 +65,6 @@ class StepState:
         node_id: str,
         now: str,
         stop: bool,
-        log: Callable[[str], None],
         cancelled: Callable[[], bool],
     ) -> None:
         self.services = services
@@ -72,7 +72,7 @@ class StepState:
         self.node_id = node_id
         self.now = now
         self.stop = stop
-        self.log = log
+        self.log: Callable[[str], None] = lambda message: None
         self.cancelled = cancelled
         self.rejected: dict[int, NodeError] = {}
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Collection, Iterator, MutableMapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from heapq import heappop, heappush
@@ -90,8 +90,7 @@ class _Run:
         self.inbox: asyncio.Queue[tuple[Step, str, dict[str, Any]] | asyncio.Task[NodeResult] | None] = asyncio.Queue()
         self.watch: asyncio.Task[None] | None = None
 
-    @property
-    def cancelled(self) -> bool:
+    def is_cancelled(self) -> bool:
         return self.cancel is not None and self.cancel.is_set()
 
     def event(self, kind: Any, step: Step | None = None, **fields: Any) -> Event:
@@ -105,13 +104,13 @@ class _Run:
             yield self.event("execution.started", status="running")
             waiting, followers, ready = self._dependencies()
             while ready or self.running:
-                while ready and len(self.running) < parallel and not self.cancelled:
+                while ready and len(self.running) < parallel and not self.is_cancelled():
                     step = self.steps[heappop(ready)]
                     for event in self._begin(step):
                         yield event
                     if step.node_id in self.run_data:
                         _release(step, waiting, followers, ready)
-                if self.cancelled:
+                if self.is_cancelled():
                     break
                 if self.running:
                     message = await self.inbox.get()
@@ -122,7 +121,7 @@ class _Run:
                         step, started = self.running.pop(message)
                         yield self._end(step, message.result(), started)
                         _release(step, waiting, followers, ready)
-            if self.cancelled:
+            if self.is_cancelled():
                 self.status = "cancelled"
                 await self.stop()
                 for step in self.steps:
@@ -155,101 +154,100 @@ class _Run:
                 shown = known._replace(status="reused") if known.status == "succeeded" else known
                 yield self.event("node.finished", step, status="reused", result=shown)
             return
-        result = self._without_running(node)
+        inputs = self._inputs(node)
+        result = self._without_running(node, inputs)
         if result is not None:
             yield self._end(step, result, None)
             return
-        run, said = self._prepare(step, node)
+        run = self._prepare(node, inputs)
         if step.node_id in self.hold:
             yield self._end(step, run.hold(), None)
             return
         yield self.event("node.started", step, status="running")
         started = time.perf_counter()
         if run.is_plain:
+            said: list[str] = []
+            run.state.log = said.append
             result = run.run_here()
             for message in said:
                 yield self.event("node.log", step, message=message)
             yield self._end(step, result, started)
             return
+        self._listen(step, run)
         task = asyncio.get_running_loop().create_task(run.run())
         self.running[task] = (step, started)
         task.add_done_callback(self.inbox.put_nowait)
         if self.cancel is not None and self.watch is None:
             self.watch = asyncio.get_running_loop().create_task(self._watch(self.cancel))
 
-    def _without_running(self, node: Node) -> NodeResult | None:
+    def _without_running(self, node: Node, inputs: Mapping[str, Items]) -> NodeResult | None:
         """The result where the node need not run, or None."""
-        sources = [self.run_data[c.source] for c in self.program.graph.incoming[node.id] if c.source in self.run_data]
         if node.pinned is not None:
             names = self.program.outputs(node)
             return NodeResult("succeeded", {name: Items(node.pinned.get(name, [])) for name in names})
-        if any(source.stops for source in sources):
-            return NodeResult("skipped", self._nothing(node), blocked=True)
+        incoming = self.program.graph.incoming[node.id]
+        for connection in incoming:
+            if (source := self.run_data.get(connection.source)) is not None and source.stops:
+                return NodeResult("skipped", self._nothing(node), blocked=True)
         node_type = self.program.types[node.id]
         if node_type.is_trigger and self.trigger not in (None, node.id):
             return NodeResult("skipped", self._nothing(node))
         if node.disabled:
-            first = node_type.inputs[0] if node_type.inputs else None
-            items = self._input(node, first) if first else Items([])
-            passed = items.with_lineage(Lineage({first: None} if first else {}))
+            name, items = next(iter(inputs.items()), ("", EMPTY))
+            passed = items.with_lineage(Lineage({name: None} if name else {}))
             # Its own first output as well: what is drawn from there is to get the items too.
-            return NodeResult(
-                "succeeded", self._nothing(node) | {self.program.outputs(node)[0]: passed, "main": passed}
-            )
-        waits_for_items = self.program.graph.incoming[node.id] and not node_type.run_empty
-        if waits_for_items and not any(len(self._input(node, name)) for name in node_type.inputs):
+            outputs = {self.program.outputs(node)[0]: passed, "main": passed}
+            return NodeResult("succeeded", self._nothing(node) | outputs)
+        if incoming and not node_type.run_empty and not any(map(len, inputs.values())):
             return NodeResult("skipped", self._nothing(node))
         return None
 
     def _nothing(self, node: Node) -> dict[str, Items]:
         return {name: Items([], lineage=Lineage({})) for name in self.program.outputs(node)}
 
-    def _input(self, node: Node, name: str) -> Items:
-        """The items that came in at one input, in the order of its connections."""
-        incoming = [c for c in self.program.graph.incoming[node.id] if c.input == name and c.source in self.run_data]
-        parts = [self.run_data[c.source].outputs.get(c.output, EMPTY) for c in incoming]
-        return parts[0] if len(parts) == 1 else Items.concat(parts)
+    def _inputs(self, node: Node) -> dict[str, Items]:
+        """The items that came in at each input, in the order of its connections."""
+        incoming = self.program.graph.incoming[node.id]
+        names = self.program.types[node.id].inputs
+        if not incoming:
+            return {name: Items([{}]) for name in names}  # nothing is connected: it runs once, on one empty item
+        parts: dict[str, list[Items]] = {name: [] for name in names}
+        for connection in incoming:
+            if connection.source in self.run_data:
+                outputs = self.run_data[connection.source].outputs
+                parts[connection.input].append(outputs.get(connection.output, EMPTY))
+        return {name: found[0] if len(found) == 1 else Items.concat(found) for name, found in parts.items()}
 
-    def _prepare(self, step: Step, node: Node) -> tuple[StepRun, list[str]]:
-        """The run, and where a plain one puts what it logs: others speak through the inbox."""
+    def _prepare(self, node: Node, inputs: Mapping[str, Items]) -> StepRun:
         node_type = self.program.types[node.id]
-        inputs = {name: self._input(node, name) for name in node_type.inputs}
-        if inputs and not self.program.graph.incoming[node.id]:
-            inputs = {name: Items([{}]) for name in inputs}  # nothing is connected: it runs once, on one empty item
-        loop = asyncio.get_running_loop()
-
-        def say(kind: str, **fields: Any) -> None:
-            loop.call_soon_threadsafe(self.inbox.put_nowait, (step, kind, fields))
-
-        said: list[str] = []
         state = StepState(
             self.services,
             execution_id=self.execution_id,
             node_id=node.id,
             now=self.now,
             stop=node.on_error == "stop",
-            log=said.append,
-            cancelled=lambda: self.cancelled,
+            cancelled=self.is_cancelled,
         )
-        run = StepRun(
-            node,
-            node_type,
-            self.program.templates[node.id],
-            inputs,
-            self._scope(node),
-            state,
-            request=self.request if node_type.is_trigger else None,
-            progress=lambda done, total: say("node.progress", done=done, total=total),
-            retried=lambda attempt, error: say("node.retried", attempt=attempt, error=error.as_json()),
+        request = self.request if node_type.is_trigger else None
+        return StepRun(
+            node, node_type, self.program.templates[node.id], inputs, self._scope(node), state, request=request
         )
-        if not run.is_plain:
-            state.log = lambda message: say("node.log", message=message)
-        return run, said
+
+    def _listen(self, step: Step, run: StepRun) -> None:
+        """Let a run that goes on beside others speak through the inbox."""
+        loop = asyncio.get_running_loop()
+
+        def say(kind: str, **fields: Any) -> None:
+            loop.call_soon_threadsafe(self.inbox.put_nowait, (step, kind, fields))
+
+        run.state.log = lambda message: say("node.log", message=message)
+        run.progress = lambda done, total: say("node.progress", done=done, total=total)
+        run.retried = lambda attempt, error: say("node.retried", attempt=attempt, error=error.as_json())
 
     def _scope(self, node: Node) -> Scope:
         workflow = self.program.workflow
         return Scope(
-            node=lambda label: self._ancestor(node, label),
+            node=(lambda label: self._ancestor(node, label)) if node.id in self.program.references else None,
             vars=self.services.vars,
             workflow_name=workflow.name,
             execution_id=self.execution_id,

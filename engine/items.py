@@ -186,7 +186,7 @@ class Items(Sequence[Item]):
     @classmethod
     def concat(cls, parts: Sequence["Items"]) -> "Items":
         """All items of `parts` in order. Their lineage is lost: it spoke of different nodes."""
-        parts = [part for part in parts if len(part)]
+        parts = [part for part in parts if len(part)] or list(parts[:1])
         if len(parts) == 1:
             return parts[0].with_lineage(None)
         files = [f for p in parts for f in p.files] if any(p._files for p in parts) else None
@@ -236,14 +236,17 @@ class Items(Sequence[Item]):
         return values
 
     def take(self, indexes: Sequence[int]) -> "Items":
-        """The items at `indexes`, in that order, with their lineage."""
+        """The items at `indexes`, counted from 0, in that order, with their lineage."""
         lineage = self.lineage.take(indexes) if self.lineage is not None else None
         files = [self._files[i] for i in indexes] if self._files is not None else None
         table = self._data.table_only
         if table is not None:
             if isinstance(indexes, range) and indexes.step == 1:
                 return Items(table=table.slice(indexes.start, len(indexes)), files=files, lineage=lineage)
-            return Items(table=table.take(indexes), files=files, lineage=lineage)
+            import pyarrow as pa  # noqa: PLC0415  there is a table, so it is imported
+
+            # Named, since the type of no index at all could not be told.
+            return Items(table=table.take(pa.array(indexes, pa.int64())), files=files, lineage=lineage)
         rows = self._data.rows
         return Items([rows[i] for i in indexes], files=files, lineage=lineage)
 
@@ -259,20 +262,24 @@ class Items(Sequence[Item]):
         twin._data, twin._files, twin.lineage = self._data, self._files, lineage
         return twin
 
-    def frame(self) -> "pd.DataFrame":
-        """The items as a DataFrame with Arrow columns, or object columns where those would lose something.
+    def frame(self, columns: Sequence[str] | None = None) -> "pd.DataFrame":
+        """The items as a DataFrame: nullable columns where each value is of one type, else columns of objects.
 
         A frame has every column in every row: a missing field is null there.
+
+        Args:
+            columns: names of the fields wanted; None means all.
         """
         import pandas as pd  # noqa: PLC0415  0.35 s, and only frames need it
 
-        if self.table is not None:
-            frame = self.table.to_pandas(types_mapper=pd.ArrowDtype)
-        else:
-            columns = {name: pd.Series(self.column(name), dtype=object) for name in self.fields}
-            frame = pd.DataFrame(columns, index=pd.RangeIndex(len(self)))
-        frame.index = pd.RangeIndex(len(self), name=FRAME_INDEX)
-        return frame
+        index = pd.RangeIndex(len(self), name=FRAME_INDEX)
+        table = self._data.table_only
+        if table is not None:
+            frame = table.select(list(self.fields if columns is None else columns)).to_pandas(types_mapper=_frame_type)
+            frame.index = index
+            return frame
+        names = self.fields if columns is None else columns
+        return pd.DataFrame({name: _series(self.column(name), index) for name in names}, index=index)
 
     @overload
     def __getitem__(self, index: int) -> Item: ...
@@ -305,6 +312,27 @@ class Items(Sequence[Item]):
 Outputs = dict[str, Items]  # by output name
 
 
+def _frame_type(kind: "pa.DataType") -> Any:
+    """The pandas type of a column: whole numbers stay whole beside nulls, as they do not in plain NumPy.
+
+    Arrow's own pandas types would hold them too, but know no `%` (pandas 3.1).
+    """
+    import pandas as pd  # noqa: PLC0415
+    import pyarrow as pa  # noqa: PLC0415
+
+    types = {pa.int64(): pd.Int64Dtype(), pa.float64(): pd.Float64Dtype(), pa.bool_(): pd.BooleanDtype()}
+    return pd.StringDtype("pyarrow") if kind == pa.string() else types.get(kind)
+
+
+def _series(values: list[Any], index: "pd.RangeIndex") -> "pd.Series[Any]":
+    import pandas as pd  # noqa: PLC0415
+
+    array = _to_array(values)
+    if array is None:
+        return pd.Series(values, dtype=object, index=index)
+    return pd.Series(pd.array(values, dtype=_frame_type(array.type) or object), index=index)
+
+
 def _to_table(rows: list[dict[str, Any]]) -> "pa.Table | None":
     """The rows as an Arrow table, or None where that loses something."""
     if not rows:
@@ -312,18 +340,29 @@ def _to_table(rows: list[dict[str, Any]]) -> "pa.Table | None":
     names = tuple(rows[0])
     if not names or any(tuple(row) != names for row in rows):
         return None
-    import pyarrow as pa  # noqa: PLC0415  0.2 s, and only tables need it
-
-    types: dict[type, pa.DataType] = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
     columns = []
     for name in names:
-        values = [row[name] for row in rows]
-        kinds = set(map(type, values)) - {type(None)}
-        if len(kinds) > 1 or (kinds and next(iter(kinds)) not in types):
+        array = _to_array([row[name] for row in rows])
+        if array is None:
             return None
-        kind = types[kinds.pop()] if kinds else pa.null()
-        try:
-            columns.append(pa.array(values, kind))
-        except (pa.ArrowInvalid, OverflowError, UnicodeEncodeError):  # beyond 64 bits; half a surrogate pair
-            return None
+        columns.append(array)
+    import pyarrow as pa  # noqa: PLC0415  0.2 s, and only tables need it
+
     return pa.Table.from_arrays(columns, names=list(names))
+
+
+def _to_array(values: list[Any]) -> "pa.Array | None":
+    """The values as an Arrow array, or None where that loses something."""
+    kinds = set(map(type, values)) - {type(None)}
+    if len(kinds) > 1:
+        return None
+    import pyarrow as pa  # noqa: PLC0415
+
+    types: dict[type, pa.DataType] = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+    kind = kinds.pop() if kinds else type(None)
+    if kind not in types and kind is not type(None):
+        return None
+    try:
+        return pa.array(values, types.get(kind, pa.null()))
+    except (pa.ArrowInvalid, OverflowError, UnicodeEncodeError):  # beyond 64 bits; half a surrogate pair
+        return None

@@ -34,9 +34,13 @@ class Template:
         leaves: its expressions.
         problems: all that is wrong with it, without place and node id; the checks add them.
         static: the params, where no expression is among them.
+        outputs: names of the node's outputs.
+        uses_items: some expression reads `items`.
     """
 
-    __slots__ = ("_build", "leaves", "node_type", "per_item", "problems", "raw", "static", "volatile")
+    __slots__ = (
+        "_build", "leaves", "node_type", "outputs", "per_item", "problems", "raw", "static", "uses_items", "volatile"
+    )  # fmt: skip
 
     def __init__(self, node_type: NodeType, params: Mapping[str, Any], version: int) -> None:
         self.node_type = node_type
@@ -53,6 +57,8 @@ class Template:
                 self.leaves += self._expressions(value, (name,))
         self.per_item = any(leaf.expression.per_item for leaf in self.leaves)
         self.volatile = any(leaf.expression.volatile for leaf in self.leaves)
+        self.uses_items = any("items" in leaf.expression.uses for leaf in self.leaves)
+        self.outputs = node_type.outputs(self.raw)
         self._build = _builder(self.raw, {leaf.path: i for i, leaf in enumerate(self.leaves)})
         if not self.problems:
             self._validate()

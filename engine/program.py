@@ -25,7 +25,17 @@ class Program:
         references: node id -> ids of the nodes that its expressions name, where there are such.
     """
 
-    __slots__ = ("__weakref__", "by_label", "graph", "missing", "references", "templates", "types", "workflow")
+    __slots__ = (
+        "__weakref__",
+        "_feeders",
+        "by_label",
+        "graph",
+        "missing",
+        "references",
+        "templates",
+        "types",
+        "workflow",
+    )
 
     def __init__(self, workflow: Workflow, registry: Registry) -> None:
         self.workflow = workflow
@@ -35,6 +45,7 @@ class Program:
         self.missing: dict[str, UnknownNodeType] = {}
         self.by_label = {node.label: node.id for node in workflow.nodes}
         self.references: dict[str, tuple[str, ...]] = {}
+        self._feeders: dict[str, frozenset[str]] = {}
         for node in workflow.nodes:
             try:
                 node_type = registry.get(node.type)
@@ -51,17 +62,19 @@ class Program:
 
     def outputs(self, node: Node) -> tuple[str, ...]:
         """Names of the node's outputs, `error` included where failing items leave through it."""
-        names = self.types[node.id].outputs(self.templates[node.id].raw)
+        names = self.templates[node.id].outputs
         return (*names, "error") if node.on_error == "output" else names
 
-    def feeders(self, node_id: str) -> set[str]:
+    def feeders(self, node_id: str) -> frozenset[str]:
         """Nodes that must have ended before this one can run: by its connections and by its expressions.
 
         A pinned node waits for nothing.
         """
-        if self.graph.nodes[node_id].pinned is not None:
-            return set()
-        return {c.source for c in self.graph.incoming[node_id]} | set(self.references.get(node_id, ()))
+        if node_id not in self._feeders:
+            sources = {c.source for c in self.graph.incoming[node_id]} | set(self.references.get(node_id, ()))
+            pinned = self.graph.nodes[node_id].pinned is not None
+            self._feeders[node_id] = frozenset() if pinned else frozenset(sources)
+        return self._feeders[node_id]
 
 
 # The last programs, by the identity of workflow and registry: workflows are frozen, so one object never changes.

@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from typing import Any, cast
 
 import orjson
@@ -26,16 +27,34 @@ PROGRESS_S = 0.1
 HELD_SHOWN = 50
 
 
+NOTHING = Items([])
+
+
+def _unheard(*said: Any) -> None:
+    """Nobody listens."""
+
+
+@cache
+def _same(input_name: str) -> Lineage:
+    """The lineage of items that are an input's own."""
+    return Lineage({input_name: None})
+
+
 class StepRun:
     """One run of one node on given inputs.
 
     Args:
         inputs: input name -> items; the lineage they carry is not looked at.
+
+    Attributes:
         progress: called with (items done, items in all) while an item-by-item node runs.
         retried: called with (attempt, error) before another attempt.
     """
 
-    __slots__ = ("inputs", "node", "node_type", "progress", "request", "retried", "scope", "state", "template")
+    __slots__ = (
+        "inputs", "is_heavy", "is_plain", "items", "node", "node_type", "progress", "request", "retried", "scope",
+        "state", "template",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -47,34 +66,22 @@ class StepRun:
         state: StepState,
         *,
         request: Request | None = None,
-        progress: Callable[[int, int], None] = lambda done, total: None,
-        retried: Callable[[int, StudioError], None] = lambda attempt, error: None,
     ) -> None:
         self.node = node
         self.node_type = node_type
         self.template = template
-        self.inputs = {name: items.with_lineage(Lineage({name: None})) for name, items in inputs.items()}
+        self.inputs = {name: items.with_lineage(_same(name)) for name, items in inputs.items()}
+        # The items of its first input; a trigger has none.
+        self.items = next(iter(self.inputs.values()), NOTHING)
         self.scope = scope
         self.state = state
         self.request = request
-        self.progress = progress
-        self.retried = retried
-
-    @property
-    def items(self) -> Items:
-        """The items of its first input."""
-        return next(iter(self.inputs.values()), Items([]))
-
-    @property
-    def is_heavy(self) -> bool:
-        """Whether it would keep the interpreter too long to run on the event loop."""
-        return self.node_type.shape == "frame" or any(len(items) > HEAVY_ITEMS for items in self.inputs.values())
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether it can be run right here: it computes, on little, without waits."""
-        node = self.node
-        return not (self.node_type.is_async or node.retry or node.timeout_s is not None or self.is_heavy)
+        self.progress: Callable[[int, int], None] = _unheard
+        self.retried: Callable[[int, StudioError], None] = _unheard
+        # Whether it would keep the interpreter too long to run on the event loop.
+        self.is_heavy = node_type.shape == "frame" or max(map(len, self.inputs.values()), default=0) > HEAVY_ITEMS
+        # Whether it can be run right here: it computes, on little, without waits.
+        self.is_plain = not (self.is_heavy or node_type.is_async or node.retry or node.timeout_s is not None)
 
     def run_here(self) -> NodeResult:
         """The result of a plain run."""
@@ -187,7 +194,7 @@ class StepRun:
         return made
 
     def _scope(self) -> Scope:
-        if any("items" in leaf.expression.uses for leaf in self.template.leaves):
+        if self.template.uses_items:
             self.scope.items = self.items.rows
         return self.scope
 
@@ -305,7 +312,7 @@ class StepRun:
         one_to_one = sources == list(range(len(made)))
         lineage = Lineage({"main": None if one_to_one else sources})
         items = Items(rows, files=files if any(files) else None, lineage=lineage)
-        first = self.node_type.outputs(self.template.raw)[0]
+        first = self.template.outputs[0]
         return self._with_aside(self._complete({first: items}))
 
     def _checked(self, made: Any, kept: Sequence[int] | None) -> Outputs:
@@ -314,7 +321,7 @@ class StepRun:
             from engine.convert import items_from_frame  # noqa: PLC0415  with pandas only
 
             made = items_from_frame(made, length=len(self.items))
-        outputs = made if isinstance(made, dict) else {self.node_type.outputs(self.template.raw)[0]: made}
+        outputs = made if isinstance(made, dict) else {self.template.outputs[0]: made}
         outputs = {name: _items(items, name, self.node_type) for name, items in outputs.items()}
         if self.node_type.shape in ("inputs", "trigger"):
             return self._complete(outputs)
@@ -332,7 +339,7 @@ class StepRun:
 
     def _complete(self, outputs: Outputs) -> Outputs:
         """All declared outputs, in their order; a name that is not declared is an error."""
-        declared = self.node_type.outputs(self.template.raw)
+        declared = self.template.outputs
         for name in outputs:
             if name not in declared:
                 raise NodeError(
@@ -369,7 +376,7 @@ class StepRun:
             aside = self._aside()
         else:
             aside = Items([{"error": error.as_json()}], lineage=Lineage({}))
-        names = self.node_type.outputs(self.template.raw)
+        names = self.template.outputs
         outputs = {name: Items([], lineage=Lineage({})) for name in names}
         outputs["error" if self.node.on_error == "output" else names[0]] = aside
         return NodeResult("succeeded", outputs)

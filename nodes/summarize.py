@@ -88,16 +88,11 @@ def _columns(items: Items, params: SummarizeParams) -> Any:
     import pandas as pd  # noqa: PLC0415
 
     needed = list(dict.fromkeys([*params.group_by, *(f.field for f in params.figures if f.field)]))
-    if items.table is not None:
-        table = items.table.select(needed)
-        frame = table.to_pandas(types_mapper=pd.ArrowDtype) if needed else pd.DataFrame(index=pd.RangeIndex(len(items)))
-        numeric = {name for name in needed if pd.api.types.is_numeric_dtype(frame[name].dtype)}
-    else:
-        raw = {name: items.column(name) for name in needed}
-        numeric = {name for name, values in raw.items() if {type(v) for v in values} <= {int, float, type(None)}}
-        frame = pd.DataFrame(
-            {name: _hashable(values, name in numeric) for name, values in raw.items()}, index=pd.RangeIndex(len(items))
-        )
+    frame = items.frame(needed)
+    for name in needed:
+        if frame[name].dtype == object:
+            frame[name] = _hashable(frame[name].to_list())
+    numeric = {name for name in needed if _is_numeric(frame[name])}
     for figure in params.figures:
         if figure.function in NUMERIC and figure.field not in numeric:
             index, value = _not_a_number(items.column(str(figure.field)))
@@ -117,16 +112,20 @@ def _not_a_number(values: list[Any]) -> tuple[int, Any]:
     return 0, None
 
 
-def _hashable(values: list[Any], numeric: bool) -> Any:
-    """A column that can be grouped and compared."""
+def _is_numeric(column: Any) -> bool:
     import pandas as pd  # noqa: PLC0415
 
-    if numeric:
-        whole = all(isinstance(v, int) or v is None for v in values)
-        try:
-            return pd.array(values, dtype="Int64" if whole else "Float64")
-        except (OverflowError, TypeError):
-            return pd.array([None if v is None else float(v) for v in values], dtype="Float64")
+    kind = column.dtype
+    is_number = pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_bool_dtype(kind)
+    return is_number or (kind == object and column.isna().all())
+
+
+def _hashable(values: list[Any]) -> Any:
+    """A column of mixed types: numbers where whole ones and fractions are mixed, else objects."""
+    import pandas as pd  # noqa: PLC0415
+
+    if {type(value) for value in values} <= {int, float, type(None)}:
+        return pd.array([None if value is None else float(value) for value in values], dtype="Float64")
     return pd.Series(values, dtype=object)
 
 

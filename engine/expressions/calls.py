@@ -22,6 +22,7 @@ from engine.expressions.library import (
     bound,
     called,
 )
+from engine.expressions.scope import FREE_ELEMENT
 from engine.expressions.terms import MISSING, Run, Term, described
 from engine.expressions.values import kind_of
 
@@ -141,7 +142,17 @@ def _map(compiler: Compiler, node: nodes.Filter, given: list[Term], named: dict[
     if "attribute" in named:
         return _map_attribute(node, given, named)
     apply, varies = _applied_by_name(compiler, node, "filter", given, named)
-    return (lambda scope, values: [apply(scope, value) for value in values]), varies
+
+    def applied_to_each(scope: Scope, values: list[Any]) -> list[Any]:
+        made = []
+        for value in values:
+            result = apply(scope, value)
+            if type(result) is str and len(result) > FREE_ELEMENT:
+                scope.text(len(result))
+            made.append(result)
+        return made
+
+    return applied_to_each, varies
 
 
 def _map_attribute(node: nodes.Filter, given: list[Term], named: dict[str, Term]) -> tuple[_Each, bool]:

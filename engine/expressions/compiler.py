@@ -14,7 +14,7 @@ from engine.expressions import calls, operators, paths
 from engine.expressions.failures import Refused
 from engine.expressions.scope import Scope
 from engine.expressions.terms import Run, Term, literal, once_per_pass, softened
-from engine.expressions.values import kind_of
+from engine.expressions.values import FIELD_BYTES, kind_of
 
 # Every level of the tree is one or two Python calls deep when it is computed, three when it is compiled.
 DEPTH_LIMIT = 100
@@ -164,7 +164,7 @@ def _object(compiler: Compiler, node: nodes.Dict) -> Term:
     runs = [(key.run, value.run) for key, value in pairs]
 
     def run(scope: Scope) -> dict[str, Any]:
-        scope.elements(4 * len(runs))
+        scope.elements(len(runs), FIELD_BYTES)
         made = {}
         for key_of, value_of in runs:
             key = key_of(scope)

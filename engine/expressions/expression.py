@@ -73,7 +73,7 @@ class Expression:
 
         Sets the scope's `item` and `index` for each row. What does not depend on the row is computed once.
         """
-        scope.begin()
+        scope.begin(len(rows))
         if not self.per_item and "random" not in self.uses:
             return self._once(scope, len(rows))
         if self.path is not None and len(self.path) == 1:

@@ -15,7 +15,7 @@ from engine.errors import ExpressionError, did_you_mean
 from engine.expressions.failures import Refused
 from engine.expressions.scope import FREE_TEXT, Scope
 from engine.expressions.terms import Run, Term, literal
-from engine.expressions.values import as_json, kind_of
+from engine.expressions.values import FIELD_BYTES, as_json, kind_of
 
 Form = Literal["filter", "function", "method", "test"]
 Apply = Callable[[Scope, Any], Any]
@@ -67,6 +67,7 @@ class Function:
     Attributes:
         scoped: the Python function gets the scope before its arguments.
         uses: what the result depends on besides the arguments, such as "now" or "random".
+        cost: steps that one call takes, where it is much slower than a look at an element.
         aliases: other names for the same.
     """
 
@@ -77,6 +78,7 @@ class Function:
     parameters: tuple[Parameter, ...]
     scoped: bool
     uses: frozenset[str]
+    cost: int
     aliases: tuple[str, ...]
 
 
@@ -87,7 +89,7 @@ METHODS: dict[str, dict[type, Function]] = {}  # name -> kind of the value -> fu
 _TABLES: dict[str, dict[str, Function]] = {"filter": FILTERS, "function": FUNCTIONS, "test": TESTS}
 
 
-def offered(group: str) -> Callable[..., Callable[[_F], _F]]:
+def offered(group: str, cost: int = 0) -> Callable[..., Callable[[_F], _F]]:
     """A decorator that adds functions of one group to the library.
 
     The decorator's arguments: the forms; `name` where it is not the Python function's (less an underscore at the end);
@@ -102,7 +104,7 @@ def offered(group: str) -> Callable[..., Callable[[_F], _F]]:
             scoped = bool(parameters) and parameters[0].name == "scope"
             taken = tuple(map(_parameter, parameters[scoped:]))
             known_as = name or call.__name__.rstrip("_")
-            function = Function(known_as, group, forms, call, taken, scoped, frozenset(uses), aliases)
+            function = Function(known_as, group, forms, call, taken, scoped, frozenset(uses), cost, aliases)
             for key in (known_as, *aliases):
                 for form in forms:
                     if form == "method":
@@ -202,7 +204,7 @@ def applied(function: Function, rest: Sequence[Term], label: str = "") -> Apply:
     """The function over its first argument, the others being bound; checks kinds, and pays for what is large."""
     call, name, first = function.call, function.name, function.parameters[0]
     others = _repeated(function, len(rest) + 1)[1:]
-    kinds, scoped = first.kinds, function.scoped
+    kinds, scoped, cost = first.kinds, function.scoped, function.cost
     if all(term.constant for term in rest):
         fixed = tuple(
             term.value if term.value is p.default else p.take(term.value, name)
@@ -212,7 +214,7 @@ def applied(function: Function, rest: Sequence[Term], label: str = "") -> Apply:
         def with_literals(scope: Scope, value: Any) -> Any:
             if kinds is not None and type(value) not in kinds:
                 value = first.take(value, name, label)
-            _pay_for_reading(scope, value)
+            _pay_for_reading(scope, value, cost)
             return _paid(scope, call(scope, value, *fixed) if scoped else call(value, *fixed))
 
         return with_literals
@@ -223,7 +225,7 @@ def applied(function: Function, rest: Sequence[Term], label: str = "") -> Apply:
 
     def apply(scope: Scope, value: Any) -> Any:
         value = first.take(value, name, label)
-        _pay_for_reading(scope, value)
+        _pay_for_reading(scope, value, cost)
         arguments = [run(scope) if default else p.take(run(scope), name, source) for p, run, source, default in pairs]
         return _paid(scope, call(scope, value, *arguments) if scoped else call(value, *arguments))
 
@@ -239,7 +241,9 @@ def called(function: Function, terms: Sequence[Term]) -> Run:
     return lambda scope: call(scope) if scoped else call()
 
 
-def _pay_for_reading(scope: Scope, value: Any) -> None:
+def _pay_for_reading(scope: Scope, value: Any, cost: int) -> None:
+    if cost:
+        scope.walk(cost)
     kind = type(value)
     if kind is str:
         if len(value) > FREE_TEXT:
@@ -253,6 +257,8 @@ def _paid(scope: Scope, result: Any) -> Any:
     if kind is str:
         if len(result) > FREE_TEXT:
             scope.text(len(result))
-    elif kind is list or kind is dict:
+    elif kind is list:
         scope.elements(len(result))
+    elif kind is dict:
+        scope.elements(len(result), FIELD_BYTES)
     return result

@@ -10,10 +10,12 @@ from engine.expressions.values import ELEMENT_BYTES, as_json, size_of
 TEXT_LIMIT = 10_000_000  # characters of one text
 LIST_LIMIT = 1_000_000  # elements of one list, fields of one object, that an expression makes
 MADE_LIMIT = 256_000_000  # bytes made for one value, those of steps in between included
-STEPS_LIMIT = 50_000_000  # elements walked in one pass; 32 characters count as one
+STEPS_LIMIT = 50_000_000  # elements walked in one pass; 32 characters count as one ...
+STEPS_PER_ROW = 500  # ... and this many more for every row
 KEPT_LIMIT = 256_000_000  # bytes of all results of one pass together ...
 KEPT_PER_ROW = 1_024  # ... and this much more for every row
-FREE_TEXT = 1_024  # texts up to this length cost nothing
+FREE_TEXT = 1_024  # texts up to this length cost nothing ...
+FREE_ELEMENT = 64  # ... unless they are elements of a list that is made
 
 _NO_VARS: Mapping[str, Any] = MappingProxyType({})
 
@@ -42,12 +44,13 @@ class Scope:
         item: fields of the current item; None where there is none.
         now: ISO 8601 text in the workflow's timezone.
         timezone: name from the IANA database, for times that carry none.
-        made, steps: used up so far, see the limits of this module.
+        made, steps, held: used up so far, see the limits of this module; held is for what the memo keeps.
         memo: what does not change from row to row, by the place in the expression.
     """
 
     __slots__ = (
         "execution_id",
+        "held",
         "index",
         "item",
         "items",
@@ -85,10 +88,11 @@ class Scope:
         self.timezone = timezone
         self.begin()
 
-    def begin(self) -> None:
-        """A new pass: the whole budget, and nothing remembered."""
+    def begin(self, rows: int = 1) -> None:
+        """A new pass over so many rows: the whole budget, and nothing remembered."""
         self.made = 0
-        self.steps = 0
+        self.held = 0
+        self.steps = -STEPS_PER_ROW * rows
         self.memo: dict[object, Any] = {}
 
     def text(self, length: int) -> None:
@@ -99,11 +103,11 @@ class Scope:
         self._make(2 * length)
         self.walk(length >> 5)
 
-    def elements(self, count: int) -> None:
-        """Pays for a list or object about to be made."""
+    def elements(self, count: int, each: int = ELEMENT_BYTES) -> None:
+        """Pays for a list or object about to be made, of `each` bytes for an element."""
         if count > LIST_LIMIT:
             raise ExpressionError(f"a list of {count:,} elements is too long: the limit is {LIST_LIMIT:,}")
-        self._make(ELEMENT_BYTES * count)
+        self._make(each * count)
         self.walk(count)
 
     def read(self, length: int) -> None:
@@ -119,10 +123,20 @@ class Scope:
                 hint="Compute it once in a node of its own, or use a Code node.",
             )
 
+    def hold(self, size: int) -> None:
+        """Pays for what is kept until the end of the pass."""
+        self.held += size
+        if self.held > MADE_LIMIT:
+            raise _too_much_made()
+
     def _make(self, size: int) -> None:
         self.made += size
         if self.made > MADE_LIMIT:
-            raise ExpressionError(f"the expression makes more than {MADE_LIMIT // 1_000_000} MB for one value")
+            raise _too_much_made()
+
+
+def _too_much_made() -> ExpressionError:
+    return ExpressionError(f"the expression makes more than {MADE_LIMIT // 1_000_000} MB for one value")
 
 
 def as_text(value: Any, scope: Scope) -> str:
@@ -134,7 +148,10 @@ def as_text(value: Any, scope: Scope) -> str:
     if value is None:
         return ""
     if kind is int:
-        return str(value)
+        digits = str(value)
+        if len(digits) > FREE_ELEMENT:
+            scope.text(len(digits))
+        return digits
     if kind is list or kind is dict:
         return written(value, scope)
     return as_json(value)

@@ -61,8 +61,10 @@ def once_per_pass(run: Run) -> Run:
     def remembered(scope: Scope) -> Any:
         found = scope.memo.get(key, _UNKNOWN)
         if found is _UNKNOWN:
+            made = scope.made
             try:
                 found = run(scope)
+                scope.hold(scope.made - made)
             except Exception as exc:  # noqa: BLE001 - raised again below, for every row
                 found = _Raised(exc)
             scope.memo[key] = found

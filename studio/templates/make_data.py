@@ -17,7 +17,7 @@ from typing import TypeVar
 T = TypeVar("T")
 Row = Sequence[str]
 
-SEED = 20250101
+SEED = 2025
 FIRST_DAY = date(2025, 1, 1)
 DAYS = 365
 ORDERS = 4_000

@@ -156,7 +156,9 @@ def test_the_type_and_its_version_are_in_the_key():
 
 
 def test_two_equal_nodes_under_one_parent_both_run():
-    flow = workflow(start([{"n": 1}]), node("x", "core.limit"), node("y", "core.limit"), paths=("start > x", "start > y"))
+    flow = workflow(
+        start([{"n": 1}]), node("x", "core.limit"), node("y", "core.limit"), paths=("start > x", "start > y")
+    )
     assert keys(flow)["x"] == keys(flow)["y"]
     ran = run(flow)
     assert ran.started == ["x", "y"]
@@ -227,7 +229,9 @@ def test_a_volatile_node_runs_on_request_only(expression):
 
 
 def test_a_failure_is_kept():
-    flow = chain(start([{"n": "x"}]), node("f", params={"fields": {"y": "{{ item.n * 1.5 }}"}}), node("after", "core.limit"))
+    flow = chain(
+        start([{"n": "x"}]), node("f", params={"fields": {"y": "{{ item.n * 1.5 }}"}}), node("after", "core.limit")
+    )
     stored = {}
     assert run(flow, stored=stored).status == "failed"
     again = run(flow, stored=stored)

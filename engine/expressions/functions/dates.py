@@ -12,7 +12,7 @@ from engine.expressions.functions.clock import Moment, formatted, in_zone, read_
 from engine.expressions.library import offered
 from engine.expressions.scope import Scope
 
-offer = offered("date")
+offer = offered("date", cost=20)
 TIMEZONE = ("workflow",)  # what a text without an offset depends on
 
 _UNITS: dict[str, timedelta] = {

@@ -9,7 +9,7 @@ import uuid as unique
 from engine.errors import ExpressionError
 from engine.expressions.library import offered
 
-offer = offered("hash")
+offer = offered("hash", cost=10)
 
 
 @offer("filter")

@@ -8,7 +8,7 @@ from engine.errors import ExpressionError
 from engine.expressions.library import offered
 from engine.expressions.scope import Scope, written
 
-offer = offered("JSON")
+offer = offered("JSON", cost=10)
 
 
 @offer("filter", aliases=("to_json",))

@@ -8,7 +8,7 @@ from typing import Any
 from engine.errors import ExpressionError
 from engine.expressions.library import offered
 
-offer = offered("number")
+offer = offered("number", cost=5)
 DIGITS_LIMIT = 30
 LENGTH_LIMIT = 1_000  # characters of a text that may be a number
 RANGE_LIMIT = 100_000

@@ -10,7 +10,7 @@ from engine.errors import ExpressionError
 from engine.expressions.library import offered
 from engine.expressions.scope import LIST_LIMIT, Scope
 
-offer = offered("text")
+offer = offered("text", cost=20)
 
 PATTERN_LIMIT = 2_000  # characters
 _PATTERN_BYTES = 2 << 20  # memory of one compiled pattern; RE2's own default is 8 MB

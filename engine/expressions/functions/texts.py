@@ -48,12 +48,13 @@ def capitalize(text: str) -> str:
 
 
 @offer("filter", "method")
-def title(text: str) -> str:
+def title(scope: Scope, text: str) -> str:
     """Every word with a capital first letter.
 
     >>> "new york's best" | title
     "New York's Best"
     """
+    scope.walk(len(text) // 4)
     return _TITLE_WORD.sub(lambda word: word.group().capitalize(), text)
 
 
@@ -255,12 +256,13 @@ def truncate(text: str, length: int = 255, killwords: bool = False, end: str = "
 
 
 @offer("filter")
-def wordcount(text: str) -> int:
+def wordcount(scope: Scope, text: str) -> int:
     """How many words the text has.
 
     >>> "to be or not" | wordcount
     4
     """
+    scope.walk(len(text) // 4)
     return sum(1 for _ in _WORD.finditer(text))
 
 
@@ -291,12 +293,13 @@ def escape(scope: Scope, text: str) -> str:
 
 
 @offer("filter")
-def striptags(text: str) -> str:
+def striptags(scope: Scope, text: str) -> str:
     """The text of some HTML: without tags, spaces and line ends run together. Not a protection against bad HTML.
 
     >>> "<p>Hello <b>Ada</b></p>" | striptags
     "Hello Ada"
     """
+    scope.walk(len(text) // 4)
     return " ".join(_TAG.sub("", text).split())
 
 

@@ -7,7 +7,7 @@ from engine.errors import ExpressionError
 from engine.expressions.library import offered
 from engine.expressions.scope import Scope, as_text
 
-offer = offered("URL")
+offer = offered("URL", cost=10)
 PARTS_LIMIT = 10_000
 
 
@@ -22,12 +22,13 @@ def url_encode(scope: Scope, value: str | float | bool, safe: str = "") -> str:
 
 
 @offer("filter")
-def url_decode(text: str, plus: bool = False) -> str:
+def url_decode(scope: Scope, text: str, plus: bool = False) -> str:
     """The text that was written with %XX; with `plus`, a + is a space.
 
     >>> "a%20b%2Fc" | url_decode
     "a b/c"
     """
+    scope.walk(len(text) // 4)
     return unquote_plus(text) if plus else unquote(text)
 
 
@@ -74,11 +75,12 @@ def _query(pairs: list[list[Any]], scope: Scope) -> str:
 def _quoted(text: str, safe: str, scope: Scope) -> str:
     data = text.encode()
     scope.text(3 * len(data))
+    scope.walk(len(data))
     return quote(data, safe=safe)
 
 
 @offer("filter")
-def url_parse(address: str) -> dict[str, Any]:
+def url_parse(scope: Scope, address: str) -> dict[str, Any]:
     """The parts of an address: scheme, host, port, path, query (an object) and fragment.
 
     A name that the query has several times gives a list.
@@ -88,6 +90,7 @@ def url_parse(address: str) -> dict[str, Any]:
     >>> ("https://example.com:8080/a" | url_parse) | pick("host", "port", "path")
     {"host": "example.com", "port": 8080, "path": "/a"}
     """
+    scope.walk(len(address) // 4)
     try:
         parts = urlsplit(address)
         grouped: dict[str, list[str]] = {}
