@@ -42,6 +42,7 @@ from engine.errors import (
     did_you_mean,
 )
 from engine.items import FileRef, Groups, Item, Items, Lineage, Outputs
+from engine.values import column_of, equal, field_value, match_key, order_key
 
 if typing.TYPE_CHECKING:
     import httpx
@@ -72,9 +73,14 @@ __all__ = [
     "RequestMissing",
     "StudioError",
     "UpstreamError",
+    "column_of",
     "did_you_mean",
+    "equal",
     "field",
+    "field_value",
+    "match_key",
     "node",
+    "order_key",
 ]
 
 T = TypeVar("T")
@@ -238,9 +244,14 @@ def _checked(value: Any, check: Callable[[Any], Any]) -> Any:
 
 
 class Params(BaseModel):
-    """Base of a node's params. The list of fields is the form."""
+    """Base of a node's params, and of objects within them. The list of fields is the form."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        arbitrary_types_allowed=True,
+        field_title_generator=lambda name, _: name.replace("_", " ").capitalize(),
+    )
 
 
 def field(
@@ -353,7 +364,7 @@ class NodeType:
 
     def schema(self) -> dict[str, Any]:
         """JSON Schema of the params: what the form is drawn from."""
-        return self.params.model_json_schema()
+        return self.params.model_json_schema() | {"title": self.label}
 
     def examples(self) -> list[Example]:
         """The examples of the docstring: YAML blocks under lines that say `Example:`."""

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from datetime import date, datetime, time
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -22,20 +23,23 @@ if TYPE_CHECKING:
 # orjson reads whole numbers beyond 64 bits as floats. Where a number could be that long the standard library reads.
 LONG_NUMBER = re.compile(rb"\d{19}")
 STRICT = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_SUBCLASS
-# RFC 8259, 6: how JSON writes a number. Up to 18 and 17 characters, so that 64 bits hold it without loss.
+BOM = b"\xef\xbb\xbf"
+# RFC 8259, 6: how JSON writes a number. Up to 18 digits, so that 64 bits hold it.
 WHOLE_NUMBER = "^-?(0|[1-9][0-9]{0,17})$"
 NUMBER = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?$"
-MAX_NUMBER_TEXT = 17
+EXACT_DIGITS = 15  # every decimal number of so many digits comes back out of 64 bits as it was
 DELIMITERS = (",", ";", "\t", "|")
 
 
 def loads(data: bytes | str) -> Any:
-    """The value of a JSON text; whole numbers of any size are kept.
+    """The value of a JSON text; whole numbers of any size are kept. Of a key that stands twice the last one counts.
 
     Raises:
-        ValueError: with line and column. NaN and Infinity are no JSON (RFC 8259, 6).
+        ValueError: says where. NaN and Infinity are no JSON (RFC 8259, 6), nor is a number too large for 64 bits
+            with a fraction or exponent.
     """
     raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
+    raw = raw.removeprefix(BOM)
     try:
         if not LONG_NUMBER.search(raw):
             return orjson.loads(raw)
@@ -44,7 +48,9 @@ def loads(data: bytes | str) -> Any:
         if "surrogate" not in str(exc):
             raise ValueError(f"line {exc.lineno}, column {exc.colno}: {exc.msg}") from exc
     try:
-        return json.loads(raw, parse_constant=_no_constant)
+        return json.loads(raw.decode("utf-8", "surrogatepass"), parse_constant=_no_constant, parse_float=_finite)
+    except UnicodeDecodeError as exc:
+        raise ValueError(f"it is not UTF-8: byte {exc.start} cannot be read") from exc
     except json.JSONDecodeError as exc:
         raise ValueError(f"line {exc.lineno}, column {exc.colno}: {exc.msg}") from exc
     except RecursionError:
@@ -55,11 +61,18 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON number")
 
 
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError(f"the number {digits[:30]} is too large")
+    return number
+
+
 def dumps(value: Any, *, pretty: bool = False) -> bytes:
-    """`value` as JSON in UTF-8; the same value always gives the same text.
+    """`value` as JSON in UTF-8; the same value always gives the same text. NaN and infinities are written as null.
 
     Raises:
-        TypeError: a value is no JSON data; the message names its type.
+        TypeError: a value is no JSON data; the message says why.
     """
     try:
         return orjson.dumps(value, option=STRICT | (orjson.OPT_INDENT_2 if pretty else 0))
@@ -71,12 +84,19 @@ def dumps(value: Any, *, pretty: bool = False) -> bytes:
 
 def _dumps_any(value: Any, pretty: bool) -> bytes:
     """As `dumps`, for what orjson cannot hold: whole numbers beyond 64 bits and half a surrogate pair."""
-    separators = (",", ": ") if pretty else (",", ":")
-    text = json.dumps(value, ensure_ascii=False, indent=2 if pretty else None, separators=separators)
+    write = partial(json.dumps, indent=2 if pretty else None, separators=(",", ": ") if pretty else (",", ":"))
+    try:
+        try:
+            text = write(value, ensure_ascii=False, allow_nan=False)
+        except ValueError:
+            value = plain(value)
+            text = write(value, ensure_ascii=False)
+    except RecursionError:
+        raise TypeError("it is nested too deeply, or holds itself") from None
     try:
         return text.encode()
     except UnicodeEncodeError:
-        return json.dumps(value, indent=2 if pretty else None, separators=separators).encode()
+        return write(value).encode()
 
 
 def as_rows(value: Any, what: str = "the JSON") -> list[dict[str, Any]]:
@@ -118,7 +138,7 @@ def items_from_json(data: bytes | str) -> Items:
 
 def items_from_ndjson(data: bytes | str) -> Items:
     """Items of one JSON object per line; empty lines are passed over."""
-    raw = data.encode() if isinstance(data, str) else data
+    raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
     rows = []
     for number, line in enumerate(raw.splitlines(), 1):
         if not line.strip():
@@ -158,19 +178,28 @@ def items_from_csv(
     text = _utf8(data, encoding, what)
     if not text.strip():
         return Items([])
-    header, delimiter = _header(text, delimiter)
-    try:
-        table = arrow_csv.read_csv(
+    header, delimiter = _header(text, delimiter, what)
+
+    def read(**block: int) -> "pa.Table":
+        return arrow_csv.read_csv(
             pa.py_buffer(text),
-            read_options=arrow_csv.ReadOptions(column_names=header, skip_rows_after_names=1),
+            read_options=arrow_csv.ReadOptions(column_names=header, skip_rows_after_names=1, **block),
             parse_options=arrow_csv.ParseOptions(delimiter=delimiter, newlines_in_values=b'"' in text),
             convert_options=arrow_csv.ConvertOptions(
                 column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=False, check_utf8=False
             ),
         )
+
+    try:
+        try:
+            table = read()
+        except pa.ArrowInvalid as exc:
+            if "block" not in str(exc):
+                raise
+            table = read(block_size=len(text))  # a row is longer than the megabyte that Arrow reads at a time
     except pa.ArrowInvalid as exc:
         raise NodeError(
-            _csv_problem(str(exc), len(header), what),
+            f"{what}: {_odd_line(text, delimiter, len(header)) or f'this is not CSV: {exc}'}",
             hint="Check the delimiter, and that cells with line breaks or delimiters stand in quotes.",
             retryable=False,
         ) from exc
@@ -180,6 +209,7 @@ def items_from_csv(
 
 
 def _utf8(data: bytes, encoding: str, what: str) -> bytes:
+    """The text without byte order mark and without empty lines before the header; it ends with a line break."""
     try:
         text = data.decode(encoding)
     except UnicodeDecodeError as exc:
@@ -188,20 +218,29 @@ def _utf8(data: bytes, encoding: str, what: str) -> bytes:
             hint="Set its encoding, for example cp1252 (older spreadsheets) or utf-16.",
             retryable=False,
         ) from exc
-    except LookupError as exc:
-        raise NodeError(f"no encoding is called {encoding!r}", hint="For example utf-8, cp1252, utf-16.") from exc
-    return text.removeprefix("\ufeff").encode("utf-8", "replace")
+    except (LookupError, ValueError) as exc:
+        hint = "For example utf-8, cp1252, utf-16."
+        raise NodeError(f"no encoding is called {encoding!r}", hint=hint, retryable=False) from exc
+    text = text.removeprefix("\ufeff").lstrip("\r\n")
+    return (text if text.endswith(("\n", "\r")) else text + "\n").encode("utf-8", "replace")
 
 
-def _header(text: bytes, delimiter: str | None) -> tuple[list[str], str]:
+def _lines(text: bytes) -> io.TextIOWrapper:
+    """The text to be read line by line, line breaks as they are."""
+    return io.TextIOWrapper(io.BytesIO(text), encoding="utf-8", newline="")
+
+
+def _header(text: bytes, delimiter: str | None, what: str) -> tuple[list[str], str]:
     """Column names, each once, and the delimiter."""
-    start = io.StringIO(text[:65_536].decode("utf-8", "ignore"))
     if delimiter is None:
-        line = start.readline()
+        line = re.sub('"[^"]*("|$)', "", _lines(text).readline())
         delimiter = max(DELIMITERS, key=line.count)
-        start.seek(0)
+    try:
+        cells = next(csv.reader(_lines(text), delimiter=delimiter))
+    except csv.Error as exc:
+        raise NodeError(f"{what}: its header cannot be read: {exc}", retryable=False) from exc
     names: list[str] = []
-    for position, name in enumerate(next(csv.reader(start, delimiter=delimiter)), 1):
+    for position, name in enumerate(cells, 1):
         wanted = name.strip() or f"column_{position}"
         unique, copy = wanted, 2
         while unique in names:
@@ -210,14 +249,18 @@ def _header(text: bytes, delimiter: str | None) -> tuple[list[str], str]:
     return names, delimiter
 
 
-def _csv_problem(message: str, columns: int, what: str) -> str:
-    found = re.search(r"Row #(\d+): Expected \d+ columns, got (\d+)", message) or re.search(
-        r"()Expected \d+ columns, got (\d+)", message
-    )
-    if not found:
-        return f"{what} is not CSV: {message}"
-    row = f"row {found[1]}" if found[1] else "a row"
-    return f"{what}: {row} has {found[2]} cells, the header has {columns}"
+def _odd_line(text: bytes, delimiter: str, columns: int) -> str | None:
+    """What is wrong with the first row that does not have so many cells; lines count from 1 with the header."""
+    rows = csv.reader(_lines(text), delimiter=delimiter, strict=True)
+    line = 1
+    try:
+        for cells in rows:
+            if cells and len(cells) != columns:
+                return f"line {line} has {len(cells)} cells, the header has {columns}"
+            line = rows.line_num + 1
+    except csv.Error:
+        return f"the quote that opens in line {line} is not closed, or there is text behind it"
+    return None
 
 
 def _typed(column: "pa.ChunkedArray") -> "pa.ChunkedArray":
@@ -234,17 +277,30 @@ def _typed(column: "pa.ChunkedArray") -> "pa.ChunkedArray":
         # The sample spares columns of text the pass over all rows.
         if not every(sample, test) or not every(column, test):
             continue
-        if kind == pa.float64() and pc.max(pc.utf8_length(column)).as_py() > MAX_NUMBER_TEXT:
-            return column
         empty = pc.equal(column, "")
         if pc.all(empty).as_py():
             return column
-        return pc.if_else(empty, pa.scalar(None, pa.string()), column).cast(kind)
+        cells = pc.if_else(empty, pa.scalar(None, pa.string()), column)
+        return cells.cast(kind) if kind != pa.float64() or _is_exact(cells) else column
     return column
 
 
+def _is_exact(cells: "pa.ChunkedArray") -> bool:
+    """Whether numbers are the same after 64 bits: of few digits, or written just as such a number is."""
+    import pyarrow as pa  # noqa: PLC0415
+    import pyarrow.compute as pc  # noqa: PLC0415
+
+    long = cells.filter(pc.greater(pc.utf8_length(cells), EXACT_DIGITS))
+    digits = pc.utf8_length(pc.replace_substring_regex(long, "[eE].*|[-.]", ""))
+    long = long.filter(pc.greater(digits, EXACT_DIGITS))
+    return bool(pc.all(pc.equal(long.cast(pa.float64()).cast(pa.string()), long)).as_py())
+
+
 def items_to_csv(items: Items, *, delimiter: str = ",") -> bytes:
-    """CSV with a header line; objects and lists as JSON, null as an empty cell, true and false as such."""
+    """CSV with a header line; objects and lists as JSON, null as an empty cell, true and false as such.
+
+    Half of a surrogate pair, which UTF-8 has no place for, becomes a question mark.
+    """
     out = io.StringIO()
     writer = csv.writer(out, delimiter=delimiter, lineterminator="\n")
     names = items.fields
@@ -262,25 +318,31 @@ def _cell(value: Any) -> Any:
 def items_from_frame(frame: "pd.DataFrame", *, length: int | None = None) -> Items:
     """Items of a DataFrame: a table where its columns allow, else rows.
 
-    Dates become ISO 8601 text, missing values null, column names text. Lineage is read from the index, if it is still
-    the one that `Items.frame` made; else it is lost.
+    Dates become ISO 8601 text; missing values, NaN and infinities null; column names text. The names of an index
+    (group keys) become columns. Lineage is read from the index, if it is still the one that `Items.frame` made; else
+    it is lost.
 
     Args:
         length: how many items the frame was made from; indexes outside mean that the lineage is lost.
+
+    Raises:
+        NodeError: it is no DataFrame, has a column twice, or holds what has no JSON form.
     """
+    import pandas as pd  # noqa: PLC0415  there is a frame, so it is imported
     import pyarrow as pa  # noqa: PLC0415
 
-    lineage = None
-    index = frame.index
-    if index.name == FRAME_INDEX and index.nlevels == 1:
-        codes = index.to_numpy()
-        if codes.dtype.kind == "i" and (not len(codes) or (codes.min() >= 0 and codes.max() < (length or len(codes)))):
-            lineage = Lineage({"main": codes})
-    elif any(name is not None for name in index.names):
-        frame = frame.reset_index()  # the group keys of a groupby
-    names = [".".join(map(str, n)) if isinstance(n, tuple) else str(n) for n in frame.columns]
-    if repeated := {name for name in names if names.count(name) > 1}:
-        raise NodeError(f"the frame has the column {sorted(repeated)[0]!r} twice", retryable=False)
+    if not isinstance(frame, pd.DataFrame):
+        raise NodeError(
+            f"this is a {type(frame).__name__}, not a DataFrame", hint="A Series has .to_frame().", retryable=False
+        )
+    lineage = _lineage(frame.index, length)
+    if any(name is not None for name in frame.index.names) and list(frame.index.names) != [FRAME_INDEX]:
+        frame = frame.reset_index(allow_duplicates=True)
+    if FRAME_INDEX not in frame.index.names:
+        frame = frame.loc[:, [_column_name(name) != FRAME_INDEX for name in frame.columns]]  # after reset_index
+    names = [_column_name(name) for name in frame.columns]
+    if repeated := next((name for name in names if names.count(name) > 1), None):
+        raise NodeError(f"the frame has the column {repeated!r} twice", retryable=False)
     columns = [_arrow(frame.iloc[:, i]) for i in range(len(names))]
     if names and all(isinstance(column, pa.ChunkedArray) for column in columns):
         return Items(table=pa.Table.from_arrays(columns, names=names), lineage=lineage)
@@ -289,9 +351,27 @@ def items_from_frame(frame: "pd.DataFrame", *, length: int | None = None) -> Ite
     return Items(rows if names else [{} for _ in range(len(frame))], lineage=lineage)
 
 
+def _lineage(index: "pd.Index[Any]", length: int | None) -> Lineage | None:
+    """Where the rows of a frame came from, as far as its index still says so."""
+    if FRAME_INDEX not in index.names:
+        return None
+    origins = index.get_level_values(FRAME_INDEX).to_numpy()
+    if origins.dtype.kind != "i":
+        return None
+    if len(origins) and (origins.min() < 0 or (length is not None and origins.max() >= length)):
+        return None
+    return Lineage({"main": origins})
+
+
+def _column_name(name: Any) -> str:
+    """A column's name as text: levels with dots between."""
+    return ".".join(str(level) for level in name if level != "") if isinstance(name, tuple) else str(name)
+
+
 def _arrow(series: "pd.Series[Any]") -> "pa.ChunkedArray | list[Any]":
     """A column that a table can hold, or a list of plain values."""
     import pyarrow as pa  # noqa: PLC0415
+    import pyarrow.compute as pc  # noqa: PLC0415
 
     if series.dtype == object:
         return [plain(value) for value in series.tolist()]
@@ -300,7 +380,8 @@ def _arrow(series: "pd.Series[Any]") -> "pa.ChunkedArray | list[Any]":
         if pa.types.is_integer(array.type):
             return array.cast(pa.int64())
         if pa.types.is_floating(array.type):
-            return array.cast(pa.float64())
+            array = array.cast(pa.float64())
+            return pc.if_else(pc.is_finite(array), array, pa.scalar(None, pa.float64()))
         if pa.types.is_boolean(array.type):
             return array
         if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
@@ -315,10 +396,12 @@ def plain(value: Any) -> Any:
 
     Raises NodeError for what has no JSON form.
     """
-    if value is None or isinstance(value, (str, bool, int)):
+    if value is None or type(value) in (str, bool, int):
         return value
     if isinstance(value, float):
-        return value if math.isfinite(value) else None
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, (str, int)):  # of NumPy, or of an Enum
+        return str.__str__(value) if isinstance(value, str) else int(value)
     if isinstance(value, (datetime, date, time)):
         return None if str(value) == "NaT" else value.isoformat()
     if isinstance(value, Decimal):
@@ -327,10 +410,16 @@ def plain(value: Any) -> Any:
         return {str(key): plain(element) for key, element in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [plain(element) for element in value]
+    if getattr(getattr(value, "dtype", None), "kind", "") in ("m", "M"):
+        value = value.astype(f"{value.dtype.kind}8[us]")  # those of nanoseconds would come as plain numbers
     if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
         return plain(value.item())
     if hasattr(value, "tolist"):
         return plain(value.tolist())
     if type(value).__name__ in {"NaTType", "NAType"}:
         return None
-    raise NodeError(f"a value of type {type(value).__name__} has no JSON form: {str(value)[:80]!r}", retryable=False)
+    raise NodeError(
+        f"a value of type {type(value).__name__} has no JSON form: {str(value)[:80]!r}",
+        hint="Make it text or a number first.",
+        retryable=False,
+    )

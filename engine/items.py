@@ -278,8 +278,11 @@ class Items(Sequence[Item]):
             frame = table.select(list(self.fields if columns is None else columns)).to_pandas(types_mapper=_frame_type)
             frame.index = index
             return frame
-        names = self.fields if columns is None else columns
-        return pd.DataFrame({name: _series(self.column(name), index) for name in names}, index=index)
+        names = list(self.fields if columns is None else columns)
+        series = [_series(self.column(name), index) for name in names]
+        frame = pd.DataFrame(dict(enumerate(series)), index=index)
+        frame.columns = pd.Index(names, dtype=object)  # pandas' own text holds no half of a surrogate pair
+        return frame
 
     @overload
     def __getitem__(self, index: int) -> Item: ...
@@ -348,7 +351,10 @@ def _to_table(rows: list[dict[str, Any]]) -> "pa.Table | None":
         columns.append(array)
     import pyarrow as pa  # noqa: PLC0415  0.2 s, and only tables need it
 
-    return pa.Table.from_arrays(columns, names=list(names))
+    try:
+        return pa.Table.from_arrays(columns, names=list(names))
+    except UnicodeEncodeError:
+        return None
 
 
 def _to_array(values: list[Any]) -> "pa.Array | None":

@@ -29,9 +29,8 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an e
 def main() -> None:
     """The console script: errors become a few lines and an exit code."""
     try:
-        app(standalone_mode=False)
-    except typer.Exit as exc:
-        sys.exit(exc.exit_code)
+        code = app(standalone_mode=False)  # click gives an Exit's code back, and raises everything else
+        sys.exit(code if isinstance(code, int) else 0)
     except StudioError as exc:
         if "--debug" in sys.argv:
             raise
