@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,8 +91,8 @@ class Lineage:
             elif isinstance(source, Groups):
                 taken[name] = [source.of(i) for i in indexes]
             else:
-                # The elements are all ints or all tuples; mypy cannot see which.
-                taken[name] = [source[i] for i in indexes]  # type: ignore[misc]
+                # The elements are all ints or all tuples, which mypy cannot see.
+                taken[name] = cast(Sequence[int], [source[i] for i in indexes])
         return Lineage(taken)
 
     def over(self, kept: Sequence[int]) -> "Lineage":
@@ -107,7 +107,7 @@ class Lineage:
                     codes[i] = code
                 through[name] = Groups(codes)
             else:
-                through[name] = [_through(one, kept) for one in source]  # type: ignore[assignment]
+                through[name] = cast(Sequence[int], [_through(one, kept) for one in source])
         return Lineage(through)
 
 
@@ -124,9 +124,9 @@ class _Data:
 
     def __init__(self, rows: list[dict[str, Any]] | None, table: "pa.Table | None") -> None:
         self._rows = rows if rows is not None or table is not None else []
-        self._table = table
+        self._table: Any = table
         self._no_table = False
-        self.length: int = len(self._rows) if self._rows is not None else table.num_rows
+        self.length: int = len(self._rows or ()) if table is None else table.num_rows
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -190,7 +190,7 @@ class Items(Sequence[Item]):
         if len(parts) == 1:
             return parts[0].with_lineage(None)
         files = [f for p in parts for f in p.files] if any(p._files for p in parts) else None
-        tables = [p._data.table_only for p in parts]
+        tables: list[Any] = [p._data.table_only for p in parts]
         if files is None and tables and all(t is not None and t.schema.equals(tables[0].schema) for t in tables):
             import pyarrow as pa  # noqa: PLC0415  0.2 s, and only tables need it
 
@@ -275,9 +275,10 @@ class Items(Sequence[Item]):
         index = pd.RangeIndex(len(self), name=FRAME_INDEX)
         table = self._data.table_only
         if table is not None:
-            frame = table.select(list(self.fields if columns is None else columns)).to_pandas(types_mapper=_frame_type)
-            frame.index = index
-            return frame
+            wanted = table.select(list(self.fields if columns is None else columns))
+            made: pd.DataFrame = wanted.to_pandas(types_mapper=_frame_type)
+            made.index = index
+            return made
         names = list(self.fields if columns is None else columns)
         series = [_series(self.column(name), index) for name in names]
         frame = pd.DataFrame(dict(enumerate(series)), index=index)

@@ -107,9 +107,13 @@ class Registry:
 
 @cache
 def _names(prefix: str) -> frozenset[str]:
-    """Names of the types that a package of the catalogue brings, read from its file names: nothing is imported."""
+    """Names of the types that a package of the catalogue brings, read from its file names: nothing is imported.
+
+    A folder in it holds what several of them share.
+    """
     package = importlib.import_module(CATALOGUE[prefix])
-    return frozenset(f"{prefix}.{info.name}" for info in pkgutil.iter_modules(package.__path__))
+    modules = pkgutil.iter_modules(package.__path__)
+    return frozenset(f"{prefix}.{module.name}" for module in modules if not module.ispkg)
 
 
 def _modules(loaded: object) -> Iterator[ModuleType]:

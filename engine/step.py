@@ -298,22 +298,25 @@ class StepRun:
 
     def _gathered(self, made: Sequence[Any]) -> Outputs:
         """The outputs of an item-by-item node. Items that were given up go on here, or aside, or are gone."""
-        rows: list[dict[str, Any]] = []
-        files: list[Mapping[str, Any]] = []
-        sources: list[int] = []
         goes_on = self.node.on_error == "continue"
+        parts: list[Items] = []  # what nodes gave as Items stays a table where it is one
+        single: list[Item] = []
+        sources: list[int] = []
         for index, result in enumerate(made):
             if index in self.state.rejected:
                 result = _with_error(self.items[index], self.state.rejected[index]) if goes_on else None
-            for item in _several(result, self.node_type):
-                rows.append(cast(dict[str, Any], item.json))
-                files.append(item.files)
-                sources.append(index)
+            found = _several(result, self.node_type)
+            sources += [index] * len(found)
+            if isinstance(found, Items):
+                parts += [_of_items(single), found]
+                single = []
+            else:
+                single += found
+        items = Items.concat([*parts, _of_items(single)])
         one_to_one = sources == list(range(len(made)))
         lineage = Lineage({"main": None if one_to_one else sources})
-        items = Items(rows, files=files if any(files) else None, lineage=lineage)
         first = self.template.outputs[0]
-        return self._with_aside(self._complete({first: items}))
+        return self._with_aside(self._complete({first: items.with_lineage(lineage)}))
 
     def _checked(self, made: Any, kept: Sequence[int] | None) -> Outputs:
         """The outputs of a node that takes all items at once."""
@@ -411,6 +414,12 @@ def _foreign(exc: Exception, node_type: NodeType) -> NodeError:
 
 def _with_error(item: Item, error: NodeError) -> Item:
     return item.derive(error=error.as_json())
+
+
+def _of_items(made: list[Item]) -> Items:
+    """Items of fresh records: their fields are not copied again."""
+    files = [item.files for item in made]
+    return Items([cast(dict[str, Any], item.json) for item in made], files=files if any(files) else None)
 
 
 def _several(result: Any, node_type: NodeType) -> Sequence[Item]:

@@ -28,8 +28,5 @@ def filter_items(ctx: Context, items: Items, params: FilterParams) -> Outputs:
         main: [{id: 1, total: 250}]
         rejected: [{id: 2, total: 40}]
     """
-    verdicts = decide(ctx, items, params.conditions, params.combine)
-    return {
-        "main": items.take([i for i, verdict in enumerate(verdicts) if verdict]),
-        "rejected": items.take([i for i, verdict in enumerate(verdicts) if verdict is False]),
-    }
+    passed, failed = decide(ctx, items, params.conditions, params.combine)
+    return {"main": items.take(passed), "rejected": items.take(failed)}

@@ -28,8 +28,5 @@ def if_items(ctx: Context, items: Items, params: IfParams) -> Outputs:
         "true": [{country: DE}]
         "false": [{country: US}]
     """
-    verdicts = decide(ctx, items, params.conditions, params.combine)
-    return {
-        "true": items.take([i for i, verdict in enumerate(verdicts) if verdict]),
-        "false": items.take([i for i, verdict in enumerate(verdicts) if verdict is False]),
-    }
+    passed, failed = decide(ctx, items, params.conditions, params.combine)
+    return {"true": items.take(passed), "false": items.take(failed)}

@@ -1,37 +1,34 @@
 """Counts, sums and groups items."""
 
+import math
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from statistics import median
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import model_validator
 
-from engine.api import Context, Groups, Items, Lineage, NodeError, Params, did_you_mean, node
+from engine.api import Context, Groups, Items, Lineage, NodeError, Params, column_of, match_key, node
 from engine.api import field as form_field
-from engine.convert import items_from_frame
+from engine.convert import type_name
 
 Function = Literal["count", "sum", "mean", "median", "min", "max", "distinct", "first", "last", "list"]
 NUMERIC = ("sum", "mean", "median")
-PANDAS = {"distinct": "nunique"}
 
 
-class Figure(BaseModel):
+class Figure(Params):
     """One figure of each group."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    function: Function = form_field(help="What to work out; null is left out.")
-    field: str | None = form_field(None, help="Of which field; count without one counts items.")
+    function: Function = form_field(help="What to work out; null is left out. distinct counts different values.")
+    field: str | None = form_field(
+        None, help="Of which field, by name or a path such as body.total; count without one counts items."
+    )
     name: str | None = form_field(None, help="Name of the new field; nothing makes one, such as sum_total.")
 
     @model_validator(mode="after")
     def _of_a_field(self) -> "Figure":
-        if self.field is None and self.function != "count":
+        if not self.field and self.function != "count":
             raise ValueError(f"{self.function} needs a field")
         return self
-
-    @property
-    def into(self) -> str:
-        """Name of the new field."""
-        return self.name or (f"{self.function}_{self.field}" if self.field else "count")
 
 
 class SummarizeParams(Params):
@@ -50,6 +47,9 @@ class SummarizeParams(Params):
 def summarize(ctx: Context, items: Items, params: SummarizeParams) -> Items:
     """Work out figures over all items, or for each group of them, in the order the groups first appear.
 
+    A missing field counts as null, and null makes a group of its own. Over no values, sum and count are 0, a list is
+    empty, and the others are null.
+
     Example:
       params:
         group_by: [country]
@@ -57,90 +57,137 @@ def summarize(ctx: Context, items: Items, params: SummarizeParams) -> Items:
       main: [{country: DE, total: 2}, {country: FR, total: 5}, {country: DE, total: 3}]
       gives: [{country: DE, sum_total: 5, count: 2}, {country: FR, sum_total: 5, count: 1}]
     """
-    import pandas as pd  # noqa: PLC0415  0.35 s
-
-    _known(items, params)
-    frame = _columns(items, params)
-    keys = [frame[name] for name in params.group_by]
-    codes = pd.Series(0, index=frame.index) if not keys else frame.groupby(keys, sort=False, dropna=False).ngroup()
-    groups = frame.groupby(codes.to_numpy(), sort=True)
-    made: dict[str, Any] = {name: groups[name].nth(0).set_axis(groups.size().index) for name in params.group_by}
+    if not items:
+        return items
+    names = _names(items, params)
+    keys = [column_of(items, name) for name in params.group_by]
+    columns = {figure.field: column_of(items, figure.field) for figure in params.figures if figure.field}
+    given_up = _without_number(ctx, params, columns)
+    codes, firsts = _groups(keys, len(items), given_up)
+    made: list[list[Any]] = [[column[index] for index in firsts] for column in keys]
+    members: dict[str | None, list[list[Any]]] = {}
     for figure in params.figures:
-        made[figure.into] = _figure(groups, figure)
-    summary = items_from_frame(pd.DataFrame(made))
-    return summary.with_lineage(Lineage({"main": Groups(codes.to_list())}))
+        if figure.field not in members:
+            members[figure.field] = _members(columns.get(figure.field or ""), codes, len(firsts))
+        made.append([_worked_out(figure, values) for values in members[figure.field]])
+    rows = [dict(zip(names, values, strict=True)) for values in zip(*made, strict=True)]
+    return Items(rows, lineage=Lineage({"main": Groups(codes)}))
 
 
-def _known(items: Items, params: SummarizeParams) -> None:
-    """Refuse fields that no item has, and figures of one name."""
-    known = items.fields
-    for name in [*params.group_by, *(f.field for f in params.figures if f.field)]:
-        if name not in known:
-            raise NodeError(f"no item has the field {name!r}", hint=did_you_mean(name, known), retryable=False)
-    names = [*params.group_by, *(figure.into for figure in params.figures)]
+def _names(items: Items, params: SummarizeParams) -> list[str]:
+    """Names of the new fields; that of a path is its last part."""
+    known = set(items.fields)
+
+    def last(name: str) -> str:
+        return name if name in known else name.rpartition(".")[2]
+
+    figures = [f.name or (f"{f.function}_{last(f.field)}" if f.field else "count") for f in params.figures]
+    names = [*map(last, params.group_by), *figures]
     for name in names:
         if names.count(name) > 1:
-            raise NodeError(f"two fields of the result are called {name!r}", hint="Give one a name.", retryable=False)
-
-
-def _columns(items: Items, params: SummarizeParams) -> Any:
-    """A frame of the fields that are needed; where types are mixed, numbers are refused what text is in them."""
-    import pandas as pd  # noqa: PLC0415
-
-    needed = list(dict.fromkeys([*params.group_by, *(f.field for f in params.figures if f.field)]))
-    frame = items.frame(needed)
-    for name in needed:
-        if frame[name].dtype == object:
-            frame[name] = _hashable(frame[name].to_list())
-    numeric = {name for name in needed if _is_numeric(frame[name])}
-    for figure in params.figures:
-        if figure.function in NUMERIC and figure.field not in numeric:
-            index, value = _not_a_number(items.column(str(figure.field)))
             raise NodeError(
-                f"{figure.function} needs numbers, and {figure.field} of item {index} is {value!r}",
-                hint="Convert it before, for example with a Set node and | float.",
-                item_index=index,
+                f"two fields of the result are called {name!r}",
+                hint="Leave one out, or give a figure another name.",
                 retryable=False,
             )
-    return frame
+    return names
 
 
-def _not_a_number(values: list[Any]) -> tuple[int, Any]:
-    for index, value in enumerate(values):
-        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
-            return index, value
-    return 0, None
+def _without_number(ctx: Context, params: SummarizeParams, columns: Mapping[str | None, list[Any]]) -> set[int]:
+    """Give up the items that hold something else where a number is needed."""
+    given_up: set[int] = set()
+    for place, figure in enumerate(params.figures):
+        values = columns[figure.field] if figure.function in NUMERIC else []
+        if set(map(type, values)) <= {int, float, type(None)}:
+            continue
+        for index, value in enumerate(values):
+            if type(value) in (int, float, type(None)) or index in given_up:
+                continue
+            error = NodeError(
+                f"{figure.function} needs numbers, and {figure.field} of item {index} is {type_name(value)}",
+                hint="Convert it before with a Set node, such as {{ item.%s | float }}." % figure.field,  # noqa: UP031
+                retryable=False,
+            )
+            error.param = f"figures[{place}].field"
+            ctx.reject(index, error)
+            given_up.add(index)
+    return given_up
 
 
-def _is_numeric(column: Any) -> bool:
-    import pandas as pd  # noqa: PLC0415
+def _groups(keys: Sequence[list[Any]], count: int, given_up: set[int]) -> tuple[list[int], list[int]]:
+    """The number of each item's group, -1 for none; and the first item of each group."""
+    if not keys and not given_up:
+        return [0] * count, [0]
+    comparable = [list(map(match_key, column)) if _mixed(column) else column for column in keys]
+    of_item: Sequence[Hashable] = comparable[0] if len(keys) == 1 else list(zip(*comparable, strict=True)) or [()] * count
+    seen: dict[Hashable, int] = {}
+    codes, firsts = [], []
+    for index, key in enumerate(of_item):
+        if index in given_up:
+            codes.append(-1)
+            continue
+        code = seen.setdefault(key, len(firsts))
+        if code == len(firsts):
+            firsts.append(index)
+        codes.append(code)
+    return codes, firsts
 
-    kind = column.dtype
-    is_number = pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_bool_dtype(kind)
-    return is_number or (kind == object and column.isna().all())
+
+def _mixed(values: list[Any]) -> bool:
+    """Whether they hold what cannot be hashed, or is equal in Python only, as 1 and true are."""
+    return not set(map(type, values)) <= {str, int, float, type(None)}
 
 
-def _hashable(values: list[Any]) -> Any:
-    """A column of mixed types: numbers where whole ones and fractions are mixed, else objects."""
-    import pandas as pd  # noqa: PLC0415
+def _members(values: list[Any] | None, codes: Sequence[int], groups: int) -> list[list[Any]]:
+    """The values of each group that are not null; without values, one for each item."""
+    found: list[list[Any]] = [[] for _ in range(groups)]
+    for code, value in zip(codes, values if values is not None else [True] * len(codes), strict=True):
+        if value is not None and code >= 0:
+            found[code].append(value)
+    return found
 
-    if {type(value) for value in values} <= {int, float, type(None)}:
-        return pd.array([None if value is None else float(value) for value in values], dtype="Float64")
-    return pd.Series(values, dtype=object)
 
-
-def _figure(groups: Any, figure: Figure) -> Any:
-    """One figure for each group."""
-    if figure.field is None:
-        return groups.size()
-    column = groups[figure.field]
+def _worked_out(figure: Figure, values: list[Any]) -> Any:
     try:
-        if figure.function == "list":
-            return column.apply(lambda values: values.dropna().to_list())
-        return column.agg(PANDAS.get(figure.function, figure.function))
+        value = FUNCTIONS[figure.function](values)
     except TypeError as exc:
+        kinds = " and ".join(sorted({type_name(value) for value in values}))
         raise NodeError(
-            f"{figure.function} cannot compare the values of {figure.field}: they are of different types",
-            hint="Convert them before, for example with a Set node.",
+            f"{figure.function} needs numbers only, or text only, and {figure.field} holds {kinds}",
+            hint="Convert the values before with a Set node, or filter the items.",
             retryable=False,
         ) from exc
+    except OverflowError:
+        value = math.inf
+    if isinstance(value, float) and not math.isfinite(value):
+        raise NodeError(f"the {figure.function} of {figure.field} is too large for a number", retryable=False)
+    return value
+
+
+def _sum(values: list[Any]) -> float:
+    """Whole numbers exactly; others rounded once at the end, so that their order makes no difference."""
+    return sum(values) if set(map(type, values)) <= {int} else math.fsum(values)
+
+
+def _extreme(pick: Callable[[list[Any]], Any]) -> Callable[[list[Any]], Any]:
+    def extreme(values: list[Any]) -> Any:
+        kinds = set(map(type, values))
+        if not (kinds <= {int, float} or kinds == {str} or kinds == {bool}):
+            raise TypeError
+        return pick(values) if values else None
+
+    return extreme
+
+
+FUNCTIONS: dict[str, Callable[[list[Any]], Any]] = {
+    "count": len,
+    "sum": _sum,
+    "mean": lambda values: _sum(values) / len(values) if values else None,
+    "median": lambda values: median(values) if values else None,
+    "min": _extreme(min),
+    "max": _extreme(max),
+    "distinct": lambda values: len(set(map(match_key, values) if _mixed(values) else values)),
+    "first": lambda values: values[0] if values else None,
+    "last": lambda values: values[-1] if values else None,
+    "list": list,
+}

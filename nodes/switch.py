@@ -1,20 +1,19 @@
 """Sends items one of many ways."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import field_validator
 
 from engine.api import Context, Items, Outputs, Params, field, node
 from nodes.conditions import Combine, Condition, decide
 
 FALLBACK = "fallback"
+TAKEN = {FALLBACK: "items that pass no case leave by it", "error": "failing items may leave by it"}
 
 
-class Case(BaseModel):
-    """One way out."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Case(Params):
+    """One way out, and who takes it."""
 
     name: str = field(help="Name of the output.", min_length=1, max_length=40, expressions=False)
     conditions: list[Condition] = field(help="Tests on each item.", min_length=1)
@@ -31,8 +30,10 @@ class SwitchParams(Params):
     def _names(cls, cases: list[Case]) -> list[Case]:
         names = [case.name for case in cases]
         for name in names:
-            if names.count(name) > 1 or name in (FALLBACK, "error"):
-                raise ValueError(f"the output name {name!r} is taken: each case needs its own")
+            if name in TAKEN:
+                raise ValueError(f"no case can be called {name!r}: {TAKEN[name]}")
+            if names.count(name) > 1:
+                raise ValueError(f"two cases are called {name!r}: each needs a name of its own")
         return cases
 
 
@@ -60,12 +61,10 @@ def switch(ctx: Context, items: Items, params: SwitchParams) -> Outputs:
         small: [{total: 20}]
         fallback: [{total: 500}]
     """
-    chosen: list[str | None] = [FALLBACK] * len(items)
-    for case in params.cases:
-        for index, verdict in enumerate(decide(ctx, items, case.conditions, case.combine)):
-            if verdict is None:
-                chosen[index] = None
-            elif verdict and chosen[index] == FALLBACK:
-                chosen[index] = case.name
-    names = [*(case.name for case in params.cases), FALLBACK]
-    return {name: items.take([i for i, way in enumerate(chosen) if way == name]) for name in names}
+    made: Outputs = {}
+    left: Sequence[int] = range(len(items))
+    for number, case in enumerate(params.cases):
+        param = f"cases[{number}].conditions"
+        passed, left = decide(ctx, items, case.conditions, case.combine, indexes=left, param=param)
+        made[case.name] = items.take(passed)
+    return {**made, FALLBACK: items.take(left)}

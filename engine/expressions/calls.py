@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import nodes
 
-from engine.errors import ExpressionError, did_you_mean
+from engine.errors import ExpressionError, nearest
 from engine.expressions import functions as functions  # fills the library
-from engine.expressions.failures import Missing, Refused
+from engine.expressions.failures import NAME_LENGTH, Missing, Refused
 from engine.expressions.functions.order import picker
 from engine.expressions.library import (
     FILTERS,
@@ -70,8 +70,9 @@ def _arguments(compiler: Compiler, node: nodes.Call | nodes.Filter | nodes.Test)
 
 
 def _unknown(what: str, name: str, known: Sequence[str], offset: int) -> Refused:
-    hint = _LEFT_OUT.get(name) or did_you_mean(name[:60], sorted(known))
-    return Refused(f"unknown {what} {name[:60]!r}", offset, hint)
+    near = nearest(name, known) if len(name) <= NAME_LENGTH else None
+    hint = _LEFT_OUT.get(name) or (near and f"Did you mean {near!r}?")
+    return Refused(f"unknown {what} {name[:NAME_LENGTH]!r}", offset, hint)
 
 
 def _made(compiler: Compiler, function: Function, terms: Sequence[Term], run: Run) -> Term:
@@ -234,7 +235,7 @@ def _applied_by_name(
     element = Term(lambda scope: None, label="an element")
     terms = bound(function, [element, *rest], named, node.lineno)[1:]
     compiler.uses |= function.uses
-    varies = any(term.varies for term in terms)
+    varies = any(term.varies for term in terms) or "random" in function.uses
     return applied(function, terms, "an element"), varies
 
 
@@ -318,6 +319,8 @@ def _method(compiler: Compiler, node: nodes.Call, target: nodes.Getattr) -> Term
         raise Refused("vars has no methods", node.lineno, "Write vars.name | default(...).")
     given, named = _arguments(compiler, node)
     owner = _owner(compiler, node, target, given)
+    for function in kinds.values():
+        compiler.uses |= function.uses
     appliers, varies = _appliers(kinds, owner, given, named, node.lineno)
     inner, label = owner.run, described(target.node) or "this value"
 

@@ -11,6 +11,10 @@ from engine.expressions.values import kind_of
 NAMES_SEARCHED = 200
 NAME_LENGTH = 60
 
+# Names of the library, which fills them in: people write `.upper` for `.upper()`, `.length` for `| length`.
+METHOD_NAMES: set[str] = set()
+FILTER_NAMES: set[str] = set()
+
 
 class Refused(Exception):
     """The expression cannot be read. `offset` counts characters from the start of the whole text."""
@@ -55,10 +59,12 @@ class MissingField(Missing):
         if type(holder) is dict:
             if self.label == "vars":
                 return f"there is no variable {name}{_nearby(key, holder)}", "Variables are set beside the workflow."
-            return f"{self.label} has no field {name}{_nearby(key, holder)}", _may_be_missing(self.label, key)
+            hint = _other_form(self.label, key) or _may_be_missing(self.label, key)
+            return f"{self.label} has no field {name}{_nearby(key, holder)}", hint
         if holder is None:
             return f"{self.label} is null, so it has no field {name}", _may_be_missing(self.label)
-        hint = f'For one field of every element write: | map(attribute="{key}").' if type(holder) is list else None
+        hint = f'For one field of every element write | map(attribute="{key[:NAME_LENGTH]}").'
+        hint = _other_form(self.label, key) or (hint if type(holder) is list else "Only objects have fields.")
         return f"{self.label} is {kind_of(holder)}, so it has no field {name}", hint
 
 
@@ -68,6 +74,13 @@ def _wrong_key(label: str, holder: Any, key: Any) -> tuple[str, str | None]:
     if type(holder) in (list, str):
         return f"{label} is {kind_of(holder)}: its positions are whole numbers, not {kind_of(key)}", None
     return f"{label} is {kind_of(holder)}, so it has no parts", None
+
+
+def _other_form(label: str, key: str) -> str | None:
+    value = "value" if " " in label else label
+    if key in METHOD_NAMES:
+        return f"A method has brackets: {value}.{key}()."
+    return f"A filter follows a bar: {value} | {key}." if key in FILTER_NAMES else None
 
 
 def _may_be_missing(label: str, key: str | None = None) -> str:

@@ -12,7 +12,7 @@ from types import NoneType, UnionType
 from typing import Any, Final, Literal, TypeVar, Union, get_args, get_origin
 
 from engine.errors import ExpressionError, did_you_mean
-from engine.expressions.failures import Refused
+from engine.expressions.failures import FILTER_NAMES, METHOD_NAMES, Refused
 from engine.expressions.scope import FREE_TEXT, Scope
 from engine.expressions.terms import Run, Term, literal
 from engine.expressions.values import FIELD_BYTES, as_json, kind_of
@@ -107,6 +107,8 @@ def offered(group: str, cost: int = 0) -> Callable[..., Callable[[_F], _F]]:
             function = Function(known_as, group, forms, call, taken, scoped, frozenset(uses), cost, aliases)
             for key in (known_as, *aliases):
                 for form in forms:
+                    if form in ("method", "filter"):
+                        (METHOD_NAMES if form == "method" else FILTER_NAMES).add(key)
                     if form == "method":
                         METHODS.setdefault(key, {}).update(dict.fromkeys(taken[0].kinds or (), function))
                     else:
@@ -164,7 +166,7 @@ def bound(function: Function, given: Sequence[Term], named: Mapping[str, Term], 
 
 def _check_literal(function: Function, parameter: Parameter, term: Term, offset: int) -> None:
     try:
-        parameter.take(term.value, function.name)
+        parameter.take(term.value, function.name, term.label)
     except ExpressionError as exc:
         raise Refused(exc.message, offset, exc.hint) from None
 

@@ -146,18 +146,24 @@ def joined(terms: Sequence[Term]) -> Run:
 
 def equal(a: Any, b: Any, scope: Scope) -> bool:
     """Whether two values are the same; comparing lists and objects is paid for by their size."""
-    if type(a) in (list, dict) and type(a) is type(b):
-        scope.walk(size_of(a, _COUNT_LIMIT) // 8)
+    if type(a) is type(b):
+        if type(a) is str:
+            scope.read(len(a))
+        elif type(a) in (list, dict):
+            scope.walk(size_of(a, _COUNT_LIMIT) // 8)
     return bool(a == b)
 
 
-def in_order(sign: str, a: Any, b: Any) -> bool:
+def in_order(sign: str, a: Any, b: Any, scope: Scope) -> bool:
     """`a < b` and the like: two numbers, or two texts.
 
     Raises:
         ExpressionError: of other kinds.
     """
-    if (type(a) is str and type(b) is str) or (_is_number(a) and _is_number(b)):
+    if type(a) is str and type(b) is str:
+        scope.read(len(a))
+        return bool(ORDER[sign](a, b))
+    if _is_number(a) and _is_number(b):
         return bool(ORDER[sign](a, b))
     hint = "`| float` reads a number from a text." if str in (type(a), type(b)) else None
     if a is None or b is None:
@@ -181,7 +187,11 @@ def contains(holder: Any, value: Any, scope: Scope) -> bool:
 
 def pay_for_search(values: list[Any], value: Any, scope: Scope) -> None:
     """Pays for comparing the value with every element."""
-    weight = size_of(value, _COUNT_LIMIT) // 8 if type(value) in (list, dict) else 1
+    weight = 1
+    if type(value) in (list, dict):
+        weight = size_of(value, _COUNT_LIMIT) // 8
+    elif type(value) is str:
+        weight += len(value) >> 8
     scope.walk(len(values) * weight)
 
 
@@ -191,10 +201,10 @@ _COMPARED: dict[str, Callable[[Any, Any, Scope], bool]] = {
     "ne": lambda a, b, scope: not equal(a, b, scope),
     "in": lambda a, b, scope: contains(b, a, scope),
     "notin": lambda a, b, scope: not contains(b, a, scope),
-    "lt": lambda a, b, scope: in_order("<", a, b),
-    "lteq": lambda a, b, scope: in_order("<=", a, b),
-    "gt": lambda a, b, scope: in_order(">", a, b),
-    "gteq": lambda a, b, scope: in_order(">=", a, b),
+    "lt": lambda a, b, scope: in_order("<", a, b, scope),
+    "lteq": lambda a, b, scope: in_order("<=", a, b, scope),
+    "gt": lambda a, b, scope: in_order(">", a, b, scope),
+    "gteq": lambda a, b, scope: in_order(">=", a, b, scope),
 }
 _FAST: dict[str, Operation] = {
     "eq": operator.eq,
@@ -233,7 +243,7 @@ def _one_comparison(left: Term, name: str, right: Term) -> Run:
         a = first(scope)
         b = second(scope)
         kind = type(a)
-        if kind is type(b) and (kind is float or kind is int or kind is str):
+        if kind is type(b) and (kind is float or kind is int or (kind is str and len(a) <= FREE_TEXT)):
             return fast(a, b)  # type: ignore[no-any-return]
         return careful(a, b, scope)
 

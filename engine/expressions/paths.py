@@ -6,14 +6,14 @@ Most readers come in two kinds. A strict one raises Missing where there is no va
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import nodes
 
 from engine.errors import ExpressionError, did_you_mean
 from engine.expressions.calls import node_label
-from engine.expressions.failures import Missing, MissingField, Refused
+from engine.expressions.failures import NAME_LENGTH, Missing, MissingField, Refused
 from engine.expressions.library import FILTERS, FUNCTIONS
 from engine.expressions.scope import NodeView, Scope
 from engine.expressions.terms import (
@@ -59,8 +59,9 @@ def _unknown_name(name: str, offset: int) -> Refused:
         return Refused(f"{name} is a filter", offset, f"Write value | {name}.")
     if name in ("null", "undefined", "nil"):
         return Refused(f"there is no {name}", offset, "Write none.")
-    known = did_you_mean(name[:60], NAMES)
-    return Refused(f"unknown name {name[:60]!r}", offset, f"{known} A field of the item is item.{name[:60]}.")
+    name = name[:NAME_LENGTH]
+    hint = f"{did_you_mean(name, NAMES)} A field of the item is item.{name}."
+    return Refused(f"unknown name {name!r}", offset, hint)
 
 
 _WHOLE = {
@@ -78,9 +79,7 @@ def _current_item(scope: Scope) -> Any:
 
 
 def _all_items(scope: Scope) -> Any:
-    rows = scope.items
-    if type(rows) is not list:
-        rows = scope.items = list(rows)
+    rows = scope.items = _as_list(scope.items)
     return rows
 
 
@@ -225,13 +224,17 @@ def _of_view(compiler: Compiler, call: nodes.Call, which: str | None, soft: bool
         run = _looked_up(lambda scope: view(scope).item(scope.index), source)
         return Term(softened(run) if soft else run, varies=True, label=source)
     read: dict[str, Callable[[NodeView], Any]] = {
-        "items": lambda rows: rows.items if type(rows.items) is list else list(rows.items),
+        "items": lambda rows: _as_list(rows.items),
         "first": lambda rows: rows.first,
         "last": lambda rows: rows.last,
     }
     of = read[which]
     run = once_per_pass(_looked_up(lambda scope: of(view(scope)), source))
     return Term(softened(run) if soft else run, label=source)
+
+
+def _as_list(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    return rows if type(rows) is list else list(rows)
 
 
 def _view(scope: Scope, label: str) -> Any:

@@ -82,7 +82,7 @@ def sample_scope() -> Scope:
 
 
 def documented() -> list[Entry]:
-    """Every name, filter, function, method and test, in the order of the page."""
+    """Every name, filter, function, method and test, in the page's order: by group and name."""
     entries = [_entry(word.kind, word.name, word.signature, word.group, word.text) for word in WORDS]
     entries += [
         _entry(
@@ -96,7 +96,7 @@ def documented() -> list[Entry]:
         for form, function in _functions()
     ]
     order = list(_GROUPS)
-    return sorted(entries, key=lambda entry: order.index(entry.group))
+    return sorted(entries, key=lambda entry: (order.index(entry.group), entry.group != "names" and entry.name))
 
 
 def _functions() -> Iterator[tuple[Form, Function]]:
@@ -131,7 +131,7 @@ def reference_page() -> str:
     entries = documented()
     for group, title in _GROUPS.items():
         sections.append(f"## {title}\n\n" + "\n".join(_sections([entry for entry in entries if entry.group == group])))
-    return "\n".join(sections)
+    return "\n\n".join(sections) + "\n"
 
 
 def _sections(entries: Sequence[Entry]) -> Iterator[str]:
@@ -144,7 +144,9 @@ def _sections(entries: Sequence[Entry]) -> Iterator[str]:
         also = f" Also `{'`, `'.join(first.aliases)}`." if first.aliases else ""
         shown = ", ".join(f"`{form.signature}`" for form in forms)
         yield f"- **{name}**: {shown}  \n  {summary}{also}"
-        yield from (f"    - `{e.expression}` gives `{as_json(e.result)}`" for e in first.examples)
+        yield from (
+            f"    - `{e.expression}` gives `{json.dumps(e.result, ensure_ascii=False)}`" for e in first.examples
+        )
 
 
 _GROUPS = {
@@ -187,5 +189,4 @@ others are Alan Turing (London, price 40, qty 1, no tags) and Grace Hopper (New 
 
 ```json
 {item}
-```
-"""
+```"""

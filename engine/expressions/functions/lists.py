@@ -180,6 +180,8 @@ def unique(scope: Scope, values: list[Any], case_sensitive: bool = False, attrib
     key_of = hash_key(scope)
     found: dict[Any, Any] = {}
     for value, key in zip(values, _picked(values, attribute), strict=True):
+        if type(key) is str:
+            scope.read(len(key))
         folded = key.lower() if type(key) is str and not case_sensitive else key
         found.setdefault(key_of(folded), value)
     return list(found.values())

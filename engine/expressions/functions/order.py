@@ -87,7 +87,7 @@ def average(values: list[Any], attribute: str | None = None) -> Any:
 
 
 @offer("filter", name="min")
-def smallest(values: list[Any], attribute: str | None = None) -> Any:
+def smallest(scope: Scope, values: list[Any], attribute: str | None = None) -> Any:
     """The smallest element, or the first one whose field is smallest. Of an empty list there is none.
 
     >>> [3, 1, 2] | min
@@ -95,43 +95,49 @@ def smallest(values: list[Any], attribute: str | None = None) -> Any:
     >>> (items | min(attribute="price")).name
     "Grace Hopper"
     """
-    return _extreme("min", values, attribute)
+    return _extreme("min", scope, values, attribute)
 
 
 @offer("filter", name="max")
-def largest(values: list[Any], attribute: str | None = None) -> Any:
+def largest(scope: Scope, values: list[Any], attribute: str | None = None) -> Any:
     """The largest element, or the first one whose field is largest. Of an empty list there is none.
 
     >>> ["2026-03-01", "2026-02-01"] | max
     "2026-03-01"
     """
-    return _extreme("max", values, attribute)
+    return _extreme("max", scope, values, attribute)
 
 
 @offer("function", name="min")
-def min_of(*values: Any) -> Any:
+def min_of(scope: Scope, *values: Any) -> Any:
     """The smallest of the values, or of one list.
 
     >>> min(item.qty, 2)
     2
     """
-    return _extreme("min", values[0] if len(values) == 1 and type(values[0]) is list else values, None)
+    return _extreme("min", scope, values[0] if len(values) == 1 and type(values[0]) is list else values, None)
 
 
 @offer("function", name="max")
-def max_of(*values: Any) -> Any:
+def max_of(scope: Scope, *values: Any) -> Any:
     """The largest of the values, or of one list.
 
     >>> max(item.qty, 5)
     5
     """
-    return _extreme("max", values[0] if len(values) == 1 and type(values[0]) is list else values, None)
+    return _extreme("max", scope, values[0] if len(values) == 1 and type(values[0]) is list else values, None)
 
 
-def _extreme(function: str, values: Sequence[Any], attribute: str | None) -> Any:
+def _extreme(function: str, scope: Scope, values: Sequence[Any], attribute: str | None) -> Any:
     keys = _picked(function, _not_empty(function, values), attribute)
+    if type(keys[0]) is str:
+        _pay_for_texts(scope, keys)
     best = min(keys) if function == "min" else max(keys)
     return values[keys.index(best)]
+
+
+def _pay_for_texts(scope: Scope, texts: list[str]) -> None:
+    scope.walk(sum(map(len, texts)) >> 3)
 
 
 def _not_empty(function: str, values: Sequence[Any]) -> Sequence[Any]:
@@ -163,7 +169,7 @@ def sort(
     keys = _picked("sort", [key for key, _ in filled], None)
     if keys and type(keys[0]) is str:
         # Comparing two texts may read both to their end.
-        scope.walk(sum(map(len, keys)) // 2)
+        _pay_for_texts(scope, keys)
         keys = keys if case_sensitive else [key.lower() for key in keys]
     order = sorted(range(len(keys)), key=keys.__getitem__, reverse=reverse)
     return [filled[place][1] for place in order] + [value for key, value in pairs if key is None]

@@ -230,40 +230,40 @@ def ne(scope: Scope, value: Any, other: Any) -> bool:
 
 
 @offer("test", aliases=("lessthan", "<"))
-def lt(value: Any, other: Any) -> bool:
+def lt(scope: Scope, value: Any, other: Any) -> bool:
     """The value is smaller.
 
     >>> [1, 2, 3] | select("<", 2)
     [1]
     """
-    return in_order("<", value, other)
+    return in_order("<", value, other, scope)
 
 
 @offer("test", aliases=("<=",))
-def le(value: Any, other: Any) -> bool:
+def le(scope: Scope, value: Any, other: Any) -> bool:
     """The value is smaller or the same.
 
     >>> [1, 2, 3] | select("<=", 2)
     [1, 2]
     """
-    return in_order("<=", value, other)
+    return in_order("<=", value, other, scope)
 
 
 @offer("test", aliases=("greaterthan", ">"))
-def gt(value: Any, other: Any) -> bool:
+def gt(scope: Scope, value: Any, other: Any) -> bool:
     """The value is larger.
 
     >>> items | selectattr("price", ">", 10) | map(attribute="name")
     ["Ada Lovelace", "Alan Turing"]
     """
-    return in_order(">", value, other)
+    return in_order(">", value, other, scope)
 
 
 @offer("test", aliases=(">=",))
-def ge(value: Any, other: Any) -> bool:
+def ge(scope: Scope, value: Any, other: Any) -> bool:
     """The value is larger or the same.
 
     >>> [1, 2, 3] | select(">=", 2)
     [2, 3]
     """
-    return in_order(">=", value, other)
+    return in_order(">=", value, other, scope)

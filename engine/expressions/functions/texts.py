@@ -9,7 +9,8 @@ from engine.expressions.library import offered
 from engine.expressions.scope import LIST_LIMIT, Scope, as_text
 
 offer = offered("text")
-SLUG_LIMIT = 10_000
+SLUG_LIMIT = 10_000  # characters
+STRIPPED_LIMIT = 100  # characters
 
 _WORD = re.compile(r"\S+")
 _TITLE_WORD = re.compile(r"[^\s\-({\[<]+")
@@ -68,7 +69,7 @@ def strip(text: str, characters: str | None = None) -> str:
     >>> "--Ada--".strip("-")
     "Ada"
     """
-    return text.strip(characters)
+    return text.strip(_few(characters))
 
 
 @offer("method")
@@ -78,7 +79,7 @@ def lstrip(text: str, characters: str | None = None) -> str:
     >>> "007".lstrip("0")
     "7"
     """
-    return text.lstrip(characters)
+    return text.lstrip(_few(characters))
 
 
 @offer("method")
@@ -88,7 +89,14 @@ def rstrip(text: str, characters: str | None = None) -> str:
     >>> "https://example.com/".rstrip("/")
     "https://example.com"
     """
-    return text.rstrip(characters)
+    return text.rstrip(_few(characters))
+
+
+def _few(characters: str | None) -> str | None:
+    # Every character of the text may be compared with every one of these.
+    if characters is not None and len(characters) > STRIPPED_LIMIT:
+        raise ExpressionError(f"at most {STRIPPED_LIMIT} characters can be stripped")
+    return characters
 
 
 @offer("filter", "method")

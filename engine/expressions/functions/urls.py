@@ -9,6 +9,7 @@ from engine.expressions.scope import Scope, as_text
 
 offer = offered("URL", cost=10)
 PARTS_LIMIT = 10_000
+SAFE_LIMIT = 100
 
 
 @offer("filter")
@@ -73,6 +74,8 @@ def _query(pairs: list[list[Any]], scope: Scope) -> str:
 
 
 def _quoted(text: str, safe: str, scope: Scope) -> str:
+    if len(safe) > SAFE_LIMIT:
+        raise ExpressionError(f"at most {SAFE_LIMIT} characters can be safe")
     data = text.encode()
     scope.text(3 * len(data))
     scope.walk(len(data))
