@@ -1,18 +1,36 @@
 """Calls HTTP addresses."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from engine.api import Context, Effects, Item, Items, Params, UpstreamError, field, node
-from engine.convert import loads
+from engine.api import Context, Effects, Item, Items, NodeError, Params, UpstreamError, field, node
+from engine.convert import dumps, loads, type_name
+
+if TYPE_CHECKING:
+    import httpx
+
+READING = ("GET", "HEAD")
+# RFC 9110, 15.5; 425 is RFC 8470.
+WORTH_A_RETRY = (408, 425, 429)
+HINTS = {
+    401: "It wants to know who calls: choose a credential.",
+    403: "The credential may not do this, or none is chosen.",
+    404: "Check the address.",
+    405: "Check the method.",
+    429: "It asks for fewer calls: set a retry on the node, with a longer wait.",
+}
 
 
 class HttpRequestParams(Params):
-    url: str = field(help="Full address, such as https://api.example.com/users/{{ item.id }}.", min_length=1)
-    method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"] = field("GET", help="GET and HEAD only read.")
-    query: dict[str, Any] = field({}, help="Added to the address after a question mark.")
+    url: str = field(
+        help="Full address, such as https://api.example.com/users/{{ item.id }}.", label="URL", min_length=1
+    )
+    method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"] = field(
+        "GET", help="GET and HEAD only read; the others change something, so they run on a click while you edit."
+    )
+    query: dict[str, Any] = field({}, help="Added to the address after a question mark; a list repeats the name.")
     headers: dict[str, str] = field({}, help="Headers of the request.")
-    body: Any = field(None, help="What is sent with POST, PUT and PATCH.", widget="json")
+    body: Any = field(None, help="What is sent, except with GET and HEAD.", widget="json")
     body_as: Literal["json", "form", "text"] = field("json", help="How the body is written.")
     credential: str | None = field(None, help="Credential whose headers are sent along.", widget="credential")
     result: Literal["items", "field"] = field(
@@ -20,12 +38,12 @@ class HttpRequestParams(Params):
     )
     accept_errors: bool = field(False, help="Whether an answer of 400 or above is a result like any other.")
     follow_redirects: bool = field(True, help="Whether redirects are followed.")
-    timeout_s: float = field(30, help="Seconds before giving up.", gt=0, le=600)
+    timeout_s: float = field(30, help="Seconds before giving up.", label="Timeout, seconds", gt=0, le=600)
 
 
 def effects(params: Mapping[str, Any]) -> Effects:
     """By RFC 9110, 9.2.1 GET and HEAD change nothing; what an expression decides may."""
-    return "read" if params.get("method", "GET") in ("GET", "HEAD") else "write"
+    return "read" if params.get("method", "GET") in READING else "write"
 
 
 @node(
@@ -38,36 +56,26 @@ def effects(params: Mapping[str, Any]) -> Effects:
 async def http_request(ctx: Context, item: Item, params: HttpRequestParams) -> Items:
     """Call an HTTP address for each item; the answer becomes the items.
 
-    Only public addresses can be called; FLOWLEAF_HTTP_ALLOW names others.
+    A list gives an item for each element. An answer that is no JSON object comes in the field `body`. Ten calls go on
+    at the same time. Only public addresses can be called; FLOWLEAF_HTTP_ALLOW names others.
 
     Example:
       params: {url: "https://api.example.com/users/{{ item.id }}"}
       main: [{id: 7}]
       gives: [{id: 7, name: Ada}]
     """
-    headers = dict(params.headers)
-    if params.credential:
-        headers |= await ctx.credential(params.credential)
-    if params.method not in ("GET", "HEAD"):
-        headers.setdefault("Idempotency-Key", ctx.idempotency_key)
     response = await ctx.http.request(
         params.method,
         params.url,
-        headers=headers,
+        headers=await _headers(ctx, params),
         query=params.query,
         timeout_s=params.timeout_s,
         follow_redirects=params.follow_redirects,
         **_body(params),
     )
     if response.is_error and not params.accept_errors:
-        again = response.status_code in (408, 425, 429) or response.status_code >= 500
-        raise UpstreamError(
-            f"{params.method} {response.url.host} answered {response.status_code} {response.reason_phrase}".rstrip(),
-            status=response.status_code,
-            hint=response.text[:200].strip() or None,
-            retryable=again,
-        )
-    body = _value(response.content, response.headers.get("content-type", ""), response.text)
+        raise _refused(params.method, response)
+    body = _value(response)
     if params.result == "field":
         answer = {"status": response.status_code, "headers": dict(response.headers), "body": body}
         return Items.of([item.derive(response=answer)])
@@ -75,22 +83,55 @@ async def http_request(ctx: Context, item: Item, params: HttpRequestParams) -> I
     return Items([element if isinstance(element, dict) else {"body": element} for element in elements])
 
 
+async def _headers(ctx: Context, params: HttpRequestParams) -> dict[str, str]:
+    """The node's headers, then the credential's; names are the same in small and capital letters."""
+    headers = {} if params.method in READING else {"idempotency-key": ctx.idempotency_key}
+    headers |= {name.lower(): value for name, value in params.headers.items()}
+    if params.credential:
+        headers |= {name.lower(): value for name, value in (await ctx.credential(params.credential)).items()}
+    return headers
+
+
 def _body(params: HttpRequestParams) -> dict[str, Any]:
     """The request's body as the client takes it."""
-    if params.body is None:
+    body = params.body
+    if body is None or params.method in READING:
         return {}
-    if params.body_as == "form" and isinstance(params.body, dict):
-        return {"form": params.body}
+    if params.body_as == "json":
+        return {"json": body}
     if params.body_as == "text":
-        return {"content": params.body if isinstance(params.body, str) else str(params.body)}
-    return {"json": params.body}
+        return {"content": body if isinstance(body, str) else dumps(body)}
+    if not isinstance(body, dict):
+        raise NodeError(
+            f"a form needs an object of fields, and the body is {type_name(body)}",
+            hint='Write {"name": "value"}, or send it as json or text.',
+            retryable=False,
+        )
+    return {"form": body}
 
 
-def _value(content: bytes, content_type: str, text: str) -> Any:
-    """JSON where the answer says so, else its text."""
-    if "json" not in content_type:
-        return text
+def _refused(method: str, response: "httpx.Response") -> UpstreamError:
+    status = response.status_code
+    said = " ".join(response.text.split())[:200] if "html" not in response.headers.get("content-type", "") else ""
+    return UpstreamError(
+        f"{method} {response.url.host} answered {status} {response.reason_phrase}".rstrip(),
+        status=status,
+        hint=f"It said: {said}" if said else HINTS.get(status),
+        retryable=status in WORTH_A_RETRY or status >= 500,
+    )
+
+
+def _value(response: "httpx.Response") -> Any:
+    """JSON where the answer says so, else its text; null where it has no body."""
+    if not response.content:
+        return None
+    if "json" not in response.headers.get("content-type", ""):
+        return response.text
     try:
-        return loads(content) if content else None
+        return loads(response.content)
     except ValueError as exc:
-        raise UpstreamError(f"the answer says it is JSON and is not: {exc}", hint=text[:200], retryable=False) from exc
+        raise UpstreamError(
+            f"the answer says it is JSON and is not: {exc}",
+            hint=f"It starts with: {response.text[:200]}",
+            retryable=False,
+        ) from exc

@@ -1,20 +1,21 @@
 """Brings two branches together."""
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Hashable, Mapping
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import model_validator
 
-from engine.api import Context, Items, Lineage, NodeError, Params, did_you_mean, field, node
-from engine.convert import dumps
+from engine.api import Context, Items, Lineage, NodeError, Params, column_of, field, match_key, node
+
+# Above what both sides hold. A join of items that are all alike gives each with each.
+MAX_PAIRS = 1_000_000
+Pairs = list[tuple[int, int]]  # left and right index, -1 for none
 
 
-class On(BaseModel):
-    """One pair of fields that have to be equal."""
+class FieldPair(Params):
+    """A field of the left items and one of the right that have to be equal."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    left: str = field(help="Field of the left items.", min_length=1)
+    left: str = field(help="Field of the left items, by name or a path such as body.id.", min_length=1)
     right: str | None = field(None, help="Field of the right items; nothing takes the same name.")
 
 
@@ -22,7 +23,7 @@ class MergeParams(Params):
     mode: Literal["append", "join", "position"] = field(
         "append", help="One after the other; by equal fields; or first with first, second with second."
     )
-    on: list[On] = field([], help="Join: fields that have to be equal.")
+    on: list[FieldPair] = field([], help="Join: fields that have to be equal. Null and missing are equal to nothing.")
     keep: Literal["inner", "left", "outer"] = field(
         "inner", help="Join, position: what stays: pairs only; all left items; all items of both."
     )
@@ -31,11 +32,8 @@ class MergeParams(Params):
     @model_validator(mode="after")
     def _fields_to_join(self) -> "MergeParams":
         if self.mode == "join" and not self.on:
-            raise ValueError("join needs `on`: the fields that have to be equal")
+            raise ValueError("a join needs `on`: the fields that have to be equal")
         return self
-
-
-Pairs = list[tuple[int, int]]  # left and right index, -1 for none
 
 
 @node(
@@ -48,7 +46,7 @@ Pairs = list[tuple[int, int]]  # left and right index, -1 for none
 def merge(ctx: Context, inputs: Mapping[str, Items], params: MergeParams) -> Items:
     """Bring two branches together: append, join by fields, or pair by position.
 
-    A joined item has the left item's fields and then the right item's. Null is equal to nothing.
+    A joined item has the left item's fields and then the right item's.
 
     Example:
       params: {mode: join, on: [{left: customer, right: id}], keep: left}
@@ -79,15 +77,22 @@ def _by_position(left: Items, right: Items, params: MergeParams) -> Pairs:
 
 def _by_fields(left: Items, right: Items, params: MergeParams) -> Pairs:
     """Pairs in the order of the left items, then of the right; last the right items without a partner."""
-    left_keys = _keys(left, [on.left for on in params.on], "left")
-    right_keys = _keys(right, [on.right or on.left for on in params.on], "right")
-    partners: dict[Any, list[int]] = {}
+    left_keys = _keys(left, [on.left for on in params.on], "left item")
+    right_keys = _keys(right, [on.right or on.left for on in params.on], "right item")
+    partners: dict[Hashable, list[int]] = {}
     for index, key in enumerate(right_keys):
         if key is not None:
             partners.setdefault(key, []).append(index)
+    count = sum(len(partners.get(key, ())) for key in left_keys)
+    if count > MAX_PAIRS + len(left) + len(right):
+        raise NodeError(
+            f"the join would give {count:,} items: many have equal {' and '.join(on.left for on in params.on)}",
+            hint="Join by more fields, or leave only one item of each kind on one side.",
+            retryable=False,
+        )
     pairs: Pairs = []
     for index, key in enumerate(left_keys):
-        found = partners.get(key, []) if key is not None else []
+        found = partners.get(key, ())
         pairs += [(index, other) for other in found]
         if not found and params.keep != "inner":
             pairs.append((index, -1))
@@ -97,23 +102,10 @@ def _by_fields(left: Items, right: Items, params: MergeParams) -> Pairs:
     return pairs
 
 
-def _keys(items: Items, names: list[str], side: str) -> list[Any]:
+def _keys(items: Items, names: list[str], what: str) -> list[Hashable]:
     """What each item is joined by; None where one of the fields is null or missing."""
-    known = items.fields
-    for name in names:
-        if items and name not in known:
-            raise NodeError(f"no {side} item has the field {name!r}", hint=did_you_mean(name, known), retryable=False)
-    columns = [items.column(name) for name in names]
-    return [
-        None if any(v is None for v in values) else tuple(map(_key, values)) for values in zip(*columns, strict=True)
-    ]
-
-
-def _key(value: Any) -> Any:
-    """A hashable stand-in that is equal where JSON values are: 1 and 1.0 are, 1 and true are not."""
-    if isinstance(value, bool):
-        return (bool, value)
-    return value if isinstance(value, (str, int, float)) else (type(value), dumps(value))
+    columns = [map(match_key, column_of(items, name, what=what)) for name in names]
+    return [None if None in values else values for values in zip(*columns, strict=True)]
 
 
 def _paired(left: Items, right: Items, pairs: Pairs, params: MergeParams) -> Items:
@@ -121,12 +113,13 @@ def _paired(left: Items, right: Items, pairs: Pairs, params: MergeParams) -> Ite
     rows = []
     for one, other in pairs:
         row = dict(left.rows[one]) if one >= 0 else {}
-        if other >= 0:
-            for name, value in right.rows[other].items():
-                if name not in row:
-                    row[name] = value
-                elif name not in same:
-                    row[name + params.suffix] = value
+        clashing = row.keys() - same if other >= 0 else ()
+        for name, value in right.rows[other].items() if other >= 0 else ():
+            if name in clashing:
+                name += params.suffix
+                while name in row:
+                    name += params.suffix
+            row.setdefault(name, value)
         rows.append(row)
     files = [{**(left.files[i] if i >= 0 else {}), **(right.files[j] if j >= 0 else {})} for i, j in pairs]
     return Items(rows, files=files if any(files) else None)

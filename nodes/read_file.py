@@ -1,11 +1,14 @@
 """Reads files."""
 
-from typing import Any, Literal
+import asyncio
+from pathlib import PurePath
+from typing import Literal
 
 from engine.api import Context, Item, Items, NodeError, Params, field, node
 from engine.convert import items_from_csv, items_from_json, items_from_ndjson
 
 BY_ENDING = {"csv": "csv", "tsv": "csv", "json": "json", "ndjson": "ndjson", "jsonl": "ndjson"}
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class ReadFileParams(Params):
@@ -13,7 +16,7 @@ class ReadFileParams(Params):
     format: Literal["auto", "csv", "json", "ndjson"] = field("auto", help="auto goes by the file's ending.")
     delimiter: Literal["auto", ",", ";", "\t", "|"] = field("auto", help="CSV: what stands between cells.")
     types: bool = field(True, help="CSV: make numbers of columns that hold only numbers.")
-    encoding: str = field("utf-8", help="CSV: such as utf-8, cp1252, utf-16.")
+    encoding: str = field("utf-8", help="CSV: such as utf-8, cp1252, utf-16. JSON is always UTF-8.")
 
 
 @node(
@@ -22,38 +25,37 @@ class ReadFileParams(Params):
     effects="read",
     keywords=("csv", "json", "ndjson", "open", "load", "import", "data"),
 )
-def read_file(ctx: Context, item: Item, params: ReadFileParams) -> Items:
+async def read_file(ctx: Context, item: Item, params: ReadFileParams) -> Items:
     """Read a CSV, JSON or NDJSON file; each row or object becomes an item.
+
+    FLOWLEAF_FILES names the folders that files are read from.
 
     Example:
       params: {path: examples/cities.csv}
       main: [{}]
       gives: [{city: Bergen, inhabitants: 291940}, {city: Cork, inhabitants: 224004}]
     """
-    kind = params.format
-    if kind == "auto":
-        ending = params.path.rpartition(".")[2].lower()
-        if ending not in BY_ENDING:
-            raise NodeError(
-                f"{params.path}: its ending does not say what it holds",
-                hint="Set format to csv, json or ndjson.",
-                retryable=False,
-            )
-        kind = BY_ENDING[ending]  # type: ignore[assignment]
+    # In a thread: a large file takes its time, and the other branches go on.
+    return await asyncio.to_thread(_read, ctx, params)
+
+
+def _read(ctx: Context, params: ReadFileParams) -> Items:
+    form = params.format if params.format != "auto" else BY_ENDING.get(PurePath(params.path).suffix[1:].lower())
+    if form is None:
+        raise NodeError(
+            f"{params.path}: its ending does not say what it holds",
+            hint="Set format to csv, json or ndjson.",
+            retryable=False,
+        )
     with ctx.open_file(params.path) as file:
         data = file.read()
     try:
-        return _items(kind, data, params)
+        if form == "csv":
+            delimiter = None if params.delimiter == "auto" else params.delimiter
+            return items_from_csv(data, delimiter=delimiter, types=params.types, encoding=params.encoding)
+        data = data.removeprefix(BYTE_ORDER_MARK)
+        return items_from_json(data) if form == "json" else items_from_ndjson(data)
     except NodeError as exc:
         exc.args = (f"{params.path}: {exc.message.removeprefix('the file: ')}",)
         exc.message = exc.args[0]
         raise
-
-
-def _items(kind: str, data: bytes, params: ReadFileParams) -> Items:
-    if kind == "json":
-        return items_from_json(data)
-    if kind == "ndjson":
-        return items_from_ndjson(data)
-    delimiter: Any = None if params.delimiter == "auto" else params.delimiter
-    return items_from_csv(data, delimiter=delimiter, types=params.types, encoding=params.encoding)

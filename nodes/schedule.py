@@ -14,7 +14,13 @@ class ScheduleParams(Params):
         pattern=FIVE_FIELDS,
         expressions=False,
     )
-    every_s: int | None = field(None, help="Instead of cron: seconds from one start to the next.", ge=1)
+    every_s: int | None = field(
+        None,
+        help="Instead of cron: seconds from one start to the next.",
+        label="Every so many seconds",
+        ge=1,
+        expressions=False,
+    )
 
     @model_validator(mode="after")
     def _one_of_them(self) -> "ScheduleParams":

@@ -119,7 +119,9 @@ def _groups(keys: Sequence[list[Any]], count: int, given_up: set[int]) -> tuple[
     if not keys and not given_up:
         return [0] * count, [0]
     comparable = [list(map(match_key, column)) if _mixed(column) else column for column in keys]
-    of_item: Sequence[Hashable] = comparable[0] if len(keys) == 1 else list(zip(*comparable, strict=True)) or [()] * count
+    of_item: Sequence[Hashable] = (
+        comparable[0] if len(keys) == 1 else list(zip(*comparable, strict=True)) or [()] * count
+    )
     seen: dict[Hashable, int] = {}
     codes, firsts = [], []
     for index, key in enumerate(of_item):

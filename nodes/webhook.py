@@ -8,6 +8,15 @@ from engine.api import Context, Items, Params, Request, RequestMissing, field, n
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 PART = r"([A-Za-z0-9_.~-]+|:[a-z][a-z0-9_]*)"
 PATH = rf"^{PART}(/{PART})*$"
+# What the trigger's item holds, with its type and what stands for it where the call does not say.
+CALL: dict[str, tuple[type, Any]] = {
+    "body": (object, None),
+    "query": (Mapping, {}),
+    "headers": (Mapping, {}),
+    "params": (Mapping, {}),
+    "method": (str, "POST"),
+    "path": (str, ""),
+}
 
 
 class WebhookParams(Params):
@@ -17,11 +26,20 @@ class WebhookParams(Params):
         max_length=200,
         expressions=False,
     )
-    methods: list[Method] = field(["POST"], help="Methods it answers to.", min_length=1)
+    methods: list[Method] = field(["POST"], help="Methods it answers to.", min_length=1, expressions=False)
     respond: Literal["at_once", "last_node", "respond_node"] = field(
-        "at_once", help="Answer at once, with the items of the last node, or as a Respond node says."
+        "at_once",
+        help="Answer at once, with the items of the last node, or as a Respond node says.",
+        expressions=False,
     )
-    timeout_s: float = field(30, help="Seconds that the caller waits for an answer of a node.", gt=0, le=300)
+    timeout_s: float = field(
+        30,
+        help="How long the caller waits for an answer of a node.",
+        label="Timeout, seconds",
+        gt=0,
+        le=300,
+        expressions=False,
+    )
 
 
 @node("core.webhook", group="trigger", effects="pure", keywords=("http", "api", "hook", "endpoint", "call", "request"))
@@ -35,18 +53,17 @@ def webhook(ctx: Context, request: Request, params: WebhookParams) -> Items:
         - {body: {total: 250}, query: {}, headers: {}, params: {}, method: POST, path: orders}
     """
     if request.items is None:
-        raise RequestMissing("a webhook starts with a call, and none was given")
-    return Items.of(call(item, params) for item in request.items)
+        raise RequestMissing("a webhook starts with a call, and none was given", hint="Call its address, or pin items.")
+    known = {"method": params.methods[0], "path": params.path}
+    return Items.of({**_nothing(), **known, **_call(given)} for given in request.items)
 
 
-def call(given: Mapping[str, Any], params: WebhookParams) -> dict[str, Any]:
-    """The trigger's item of a call, or of a bare body."""
-    parts = given if given.keys() & {"body", "query", "headers"} else {"body": given}
-    return {
-        "body": parts.get("body"),
-        "query": parts.get("query", {}),
-        "headers": parts.get("headers", {}),
-        "params": parts.get("params", {}),
-        "method": parts.get("method", params.methods[0]),
-        "path": parts.get("path", params.path),
-    }
+def _nothing() -> dict[str, Any]:
+    return {name: {} if default == {} else default for name, (_, default) in CALL.items()}
+
+
+def _call(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The call that is given; anything else is taken for the body of one."""
+    parts = given.keys() & {"body", "query", "headers"}
+    fits = all(name in CALL and isinstance(value, CALL[name][0]) for name, value in given.items())
+    return given if len(parts) == 3 or (parts and fits) else {"body": given}

@@ -19,7 +19,9 @@ class Condition(Params):
     value: PerItemOrMissing[Any] = field(help="What to look at, such as {{ item.total }}.")
     test: Test = field(help="How to compare. A number written as text counts as one beside a number.")
     other: PerItemOrMissing[Any] = field(
-        None, help="What to compare with. Tests such as is_empty, is_true and exists need nothing.", label="Compare with"
+        None,
+        help="What to compare with. is_empty, is_true, exists and the like need nothing.",
+        label="Compare with",
     )
 
     @field_validator("other")
@@ -51,7 +53,7 @@ def decide(
 ) -> tuple[list[int], list[int]]:
     """Indexes of the items that pass all (or any) of the conditions, and of those that do not.
 
-    An item that cannot be tested is given up, and in neither. Conditions are tried in order, and no further than needed.
+    An item that cannot be tested is given up, and in neither. Conditions are tried in order, no further than needed.
 
     Args:
         indexes: of the items to look at; None means all.
@@ -62,7 +64,7 @@ def decide(
     decided: list[int] = []
     for number, condition in enumerate(conditions):
         verdict_of = _tester(condition, len(items))
-        remaining = []
+        remaining: list[int] = []
         for index in undecided:
             try:
                 verdict = verdict_of(index)

@@ -179,7 +179,9 @@ def _truth(value: Any) -> bool | None:
         return value
     known = TRUTHS.get(value.strip().lower() if isinstance(value, str) else dumps(value).decode())
     if known is None:
-        raise _refusal(f"neither true nor false: {_named(value)}", "true, yes and 1 are true; false, no and 0 are false.")
+        raise _refusal(
+            f"neither true nor false: {_named(value)}", "true, yes and 1 are true; false, no and 0 are false."
+        )
     return known
 
 

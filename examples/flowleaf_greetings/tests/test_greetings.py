@@ -38,30 +38,30 @@ def result(node_type: NodeType, params: dict[str, Any], rows: list[dict[str, Any
 
 
 @pytest.mark.parametrize("node_type", [greet, rank], ids=lambda node_type: node_type.name)
-def test_the_example_in_the_docstring_gives_what_it_says(node_type):
+def test_the_example_in_the_docstring_gives_what_it_says(node_type: NodeType) -> None:
     (example,) = node_type.examples()
     made = result(node_type, dict(example.params), example.inputs["main"])
     assert made.outputs["main"].rows == example.gives["main"]
 
 
-def test_greet_can_be_called_like_any_function():
+def test_greet_can_be_called_like_any_function() -> None:
     params = greet.params(name="Ada", language="no", into="text")
     assert greet.run(None, Item({"id": 1}), params) == Item({"id": 1, "text": "Hei Ada!"})
 
 
-def test_greet_refuses_an_empty_name():
+def test_greet_refuses_an_empty_name() -> None:
     made = result(greet, {"name": "{{ item.name }}"}, [{"name": ""}])
     assert made.error is not None
     assert "name" in made.error["message"]
 
 
-def test_rank_can_begin_with_the_smallest():
+def test_rank_can_begin_with_the_smallest() -> None:
     made = result(rank, {"by": "seconds", "best": "smallest"}, [{"seconds": 9.5}, {"seconds": 8.2}, {"seconds": None}])
     assert made.outputs["main"].column("rank") == [1, 2, 3]
     assert made.outputs["main"].column("seconds") == [8.2, 9.5, None]
 
 
-def test_rank_names_the_nearest_field():
+def test_rank_names_the_nearest_field() -> None:
     made = result(rank, {"by": "point"}, [{"points": 1}])
     assert made.error is not None
     assert "points" in made.error["hint"]
@@ -92,14 +92,14 @@ def service() -> Iterator[str]:
         thread.join()
 
 
-def test_look_up_asks_once_and_keeps_the_order(service):
+def test_look_up_asks_once_and_keeps_the_order(service: str) -> None:
     rows = [{"name": "Grace"}, {"name": "Linus"}, {"name": "Ada"}, {"name": "Grace"}]
     made = result(look_up, {"url": f"{service}/nicknames", "name": "{{ item.name }}"}, rows)
     assert made.outputs["main"].column("nickname") == ["Amazing Grace", None, "Countess", "Amazing Grace"]
     assert made.outputs["main"].column("name") == ["Grace", "Linus", "Ada", "Grace"]
 
 
-def test_look_up_says_what_the_service_answered(service):
+def test_look_up_says_what_the_service_answered(service: str) -> None:
     made = result(look_up, {"url": f"{service}/elsewhere", "name": "Ada"}, [{}])
     assert made.error is not None
     assert made.error["code"] == "node.upstream"
