@@ -272,9 +272,9 @@ def field(
         expressions: False where `{{` means nothing, as in code.
         rules: pydantic's, such as ge, le, min_length, pattern.
     """
-    extra = {"widget": widget} if widget else {}
+    extra: dict[str, Any] = {"widget": widget} if widget else {}
     if not expressions:
-        extra["expressions"] = False  # type: ignore[assignment]
+        extra["expressions"] = False
     # Validated too, because only that makes a PerItem of a plain default.
     rules = {"validate_default": True, **rules}
     return Field(default, title=label, description=help, json_schema_extra=extra or None, **rules)

@@ -136,7 +136,7 @@ def _references(program: Program, node_id: str) -> Iterator[Problem]:
                 message, hint = "a node cannot read its own output", "Write item for the item that came in."
             else:
                 message = f'"{label}" does not come before this node'
-                hint = "Connect it, directly or through others, or use one of: " + ", ".join(before) if before else None
+                hint = "Connect it to this node, directly or through others."
             yield Problem("node.expression", message, hint, place_of(node, path), node_id, path)
 
 

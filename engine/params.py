@@ -9,7 +9,7 @@ from engine.api import NodeType, Params, PerItem
 from engine.errors import ExpressionError, InvalidParams, MissingValue, NodeError, Problem
 from engine.expressions import Expression, Scope, parse
 from engine.items import Items
-from engine.workflow import dotted, humane, validation_problems
+from engine.workflow import dotted, humane, model_in, validation_problems
 
 Path = tuple[str | int, ...]
 PER_ITEM_HINT = "Use items[0], node(...).first or vars; or put a Set node before this one."
@@ -39,7 +39,7 @@ class Template:
     """
 
     __slots__ = (
-        "_build", "leaves", "node_type", "outputs", "per_item", "problems", "raw", "static", "uses_items", "volatile"
+        "_build", "_may_miss", "leaves", "node_type", "outputs", "per_item", "problems", "raw", "static", "uses_items", "volatile"
     )  # fmt: skip
 
     def __init__(self, node_type: NodeType, params: Mapping[str, Any], version: int) -> None:
@@ -52,18 +52,19 @@ class Template:
             self.raw = node_type.upgraded(params, version)
         except InvalidParams as exc:
             self.problems.append(Problem(exc.code, exc.message, exc.hint, node_id=None))
-        for name, value in self.raw.items():
-            if _takes_expressions(node_type.params, name):
-                self.leaves += self._expressions(value, (name,))
+        self.leaves += self._expressions(self.raw, (), node_type.params)
         self.per_item = any(leaf.expression.per_item for leaf in self.leaves)
         self.volatile = any(leaf.expression.volatile for leaf in self.leaves)
         self.uses_items = any("items" in leaf.expression.uses for leaf in self.leaves)
         self.outputs = node_type.outputs(self.raw)
+        # Places whose fields take the error of a missing value for a value.
+        self._may_miss: frozenset[Path] = frozenset()
         self._build = _builder(self.raw, {leaf.path: i for i, leaf in enumerate(self.leaves)})
         if not self.problems:
             self._validate()
 
-    def _expressions(self, value: Any, path: Path) -> Iterator[Leaf]:
+    def _expressions(self, value: Any, path: Path, model: Any) -> Iterator[Leaf]:
+        """The expressions inside `value`; `model` is the class of it, or of what its lists and objects hold."""
         if isinstance(value, str):
             if "{" in value:
                 try:
@@ -75,10 +76,12 @@ class Template:
                     yield Leaf(path, expression)
         elif isinstance(value, dict):
             for key, inner in value.items():
-                yield from self._expressions(inner, (*path, key))
+                known = model.model_fields.get(key) if model else None
+                if known is None or _takes_expressions(known):
+                    yield from self._expressions(inner, (*path, key), model_in(known.annotation) if known else model)
         elif isinstance(value, list):
             for index, inner in enumerate(value):
-                yield from self._expressions(inner, (*path, index))
+                yield from self._expressions(inner, (*path, index), model)
 
     def _validate(self) -> None:
         """Check what is known before a run: all but the values of expressions."""
@@ -103,6 +106,7 @@ class Template:
         else:
             if not self.leaves:
                 self.static = params
+        self._may_miss = frozenset(path for path, marker in markers.items() if marker.keeps_missing)
         for path, marker in markers.items():
             if not marker.accepted or self.node_type.shape != "items":
                 message = "`item` differs from item to item, but this field is read once for all of them"

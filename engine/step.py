@@ -137,7 +137,7 @@ class StepRun:
         if self.node_type.is_async and self.node_type.shape != "frame":
             params, kept = await self._off_loop(self._filled)
             made = await _awaited(self._call_batch(params, kept), self.node_type)
-            return await self._off_loop(lambda: self._checked(made, kept))
+            return cast(Outputs, await self._off_loop(lambda: self._checked(made, kept)))
 
         def compute() -> Outputs:
             params, kept = self._filled()
@@ -226,9 +226,9 @@ class StepRun:
         try:
             while True:
                 while len(running) < CONCURRENCY and error is None:
-                    index, item = next(waiting, (-1, None))
-                    if item is None:
+                    if (following := next(waiting, None)) is None:
                         break
+                    index, item = following
                     running[asyncio.create_task(self._one(index, item, params_of[index]))] = index
                 if not running:
                     break
@@ -257,6 +257,8 @@ class StepRun:
         context = NodeContext(self.state, index=index)
 
         async def attempt() -> Any:
+            if not self.node_type.is_async:  # a thread, so that its time can run out
+                return await asyncio.to_thread(self._call, context, item, params)
             return await _awaited(self._call(context, item, params), self.node_type)
 
         try:

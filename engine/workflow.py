@@ -278,16 +278,16 @@ def known_fields(model: type[BaseModel], loc: tuple[str | int, ...]) -> list[str
             continue
         if not (isinstance(current, type) and issubclass(current, BaseModel)) or part not in current.model_fields:
             continue
-        current = _model_in(current.model_fields[part].annotation)
+        current = model_in(current.model_fields[part].annotation)
     return list(current.model_fields) if isinstance(current, type) and issubclass(current, BaseModel) else []
 
 
-def _model_in(annotation: Any) -> Any:
-    """The model class within an annotation such as list[Condition] or Retry | None."""
+def model_in(annotation: Any) -> Any:
+    """The model class within an annotation such as list[Condition] or Retry | None; None where there is none."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     for argument in getattr(annotation, "__args__", ()):
-        if (found := _model_in(argument)) is not None:
+        if (found := model_in(argument)) is not None:
             return found
     return None
 
@@ -353,7 +353,7 @@ def _yaml(text: str) -> Any:
 
         def compose_node(self, parent: Any, index: Any) -> Any:
             if self.check_event(yaml.AliasEvent):
-                event = self.peek_event()
+                event = self.peek_event()  # type: ignore[no-untyped-call]
                 raise yaml.MarkedYAMLError(problem="aliases (*name) are not allowed", problem_mark=event.start_mark)
             return super().compose_node(parent, index)
 

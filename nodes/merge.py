@@ -113,13 +113,13 @@ def _paired(left: Items, right: Items, pairs: Pairs, params: MergeParams) -> Ite
     rows = []
     for one, other in pairs:
         row = dict(left.rows[one]) if one >= 0 else {}
-        clashing = row.keys() - same if other >= 0 else ()
         for name, value in right.rows[other].items() if other >= 0 else ():
-            if name in clashing:
-                name += params.suffix
-                while name in row:
-                    name += params.suffix
-            row.setdefault(name, value)
+            if name in row and name in same:
+                continue
+            free = name
+            while free in row:
+                free += params.suffix
+            row[free] = value
         rows.append(row)
     files = [{**(left.files[i] if i >= 0 else {}), **(right.files[j] if j >= 0 else {})} for i, j in pairs]
     return Items(rows, files=files if any(files) else None)

@@ -93,11 +93,11 @@ def _names(items: Items, params: SummarizeParams) -> list[str]:
     return names
 
 
-def _without_number(ctx: Context, params: SummarizeParams, columns: Mapping[str | None, list[Any]]) -> set[int]:
+def _without_number(ctx: Context, params: SummarizeParams, columns: Mapping[str, list[Any]]) -> set[int]:
     """Give up the items that hold something else where a number is needed."""
     given_up: set[int] = set()
     for place, figure in enumerate(params.figures):
-        values = columns[figure.field] if figure.function in NUMERIC else []
+        values = columns[figure.field] if figure.field and figure.function in NUMERIC else []
         if set(map(type, values)) <= {int, float, type(None)}:
             continue
         for index, value in enumerate(values):
@@ -119,11 +119,11 @@ def _groups(keys: Sequence[list[Any]], count: int, given_up: set[int]) -> tuple[
     if not keys and not given_up:
         return [0] * count, [0]
     comparable = [list(map(match_key, column)) if _mixed(column) else column for column in keys]
-    of_item: Sequence[Hashable] = (
-        comparable[0] if len(keys) == 1 else list(zip(*comparable, strict=True)) or [()] * count
-    )
+    together = list(zip(*comparable, strict=True)) or [()] * count
+    of_item: Sequence[Hashable] = comparable[0] if len(keys) == 1 else together
     seen: dict[Hashable, int] = {}
-    codes, firsts = [], []
+    codes: list[int] = []
+    firsts: list[int] = []
     for index, key in enumerate(of_item):
         if index in given_up:
             codes.append(-1)

@@ -8,15 +8,8 @@ from engine.api import Context, Items, Params, Request, RequestMissing, field, n
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 PART = r"([A-Za-z0-9_.~-]+|:[a-z][a-z0-9_]*)"
 PATH = rf"^{PART}(/{PART})*$"
-# What the trigger's item holds, with its type and what stands for it where the call does not say.
-CALL: dict[str, tuple[type, Any]] = {
-    "body": (object, None),
-    "query": (Mapping, {}),
-    "headers": (Mapping, {}),
-    "params": (Mapping, {}),
-    "method": (str, "POST"),
-    "path": (str, ""),
-}
+# What a call holds, with its type.
+CALL = {"body": object, "query": Mapping, "headers": Mapping, "params": Mapping, "method": str, "path": str}
 
 
 class WebhookParams(Params):
@@ -53,17 +46,14 @@ def webhook(ctx: Context, request: Request, params: WebhookParams) -> Items:
         - {body: {total: 250}, query: {}, headers: {}, params: {}, method: POST, path: orders}
     """
     if request.items is None:
-        raise RequestMissing("a webhook starts with a call, and none was given", hint="Call its address, or pin items.")
-    known = {"method": params.methods[0], "path": params.path}
-    return Items.of({**_nothing(), **known, **_call(given)} for given in request.items)
-
-
-def _nothing() -> dict[str, Any]:
-    return {name: {} if default == {} else default for name, (_, default) in CALL.items()}
+        raise RequestMissing("a webhook starts with a call, and none was given", hint="Call its address, or pin data on it.")
+    method, path = params.methods[0], params.path
+    nothing: dict[str, Any] = {"body": None, "query": {}, "headers": {}, "params": {}, "method": method, "path": path}
+    return Items.of({**nothing, **_call(given)} for given in request.items)
 
 
 def _call(given: Mapping[str, Any]) -> Mapping[str, Any]:
     """The call that is given; anything else is taken for the body of one."""
     parts = given.keys() & {"body", "query", "headers"}
-    fits = all(name in CALL and isinstance(value, CALL[name][0]) for name, value in given.items())
+    fits = all(name in CALL and isinstance(value, CALL[name]) for name, value in given.items())
     return given if len(parts) == 3 or (parts and fits) else {"body": given}

@@ -78,7 +78,8 @@ Node types for Flowleaf.
     flowleaf nodes
     pytest
 
-`src/flowleaf_{package}/{name}.py` declares `{package}.{name}`: change its params and its function, and add files beside it.
+`src/flowleaf_{package}/{name}.py` declares `{package}.{name}`: change its params and its function, and add
+files beside it.
 """
 
 

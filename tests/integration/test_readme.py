@@ -1,7 +1,9 @@
 """The README says what is true: its commands print what stands below them, its links lead somewhere."""
 
+import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,9 +36,6 @@ def test_the_webhook_can_be_tried_as_the_readme_says():
 
 def environment() -> dict[str, str]:
     """The interpreter of these tests is `python`."""
-    import os
-    import sys
-
     return {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 
 

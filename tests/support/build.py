@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 from engine.api import Request
@@ -27,7 +28,7 @@ def connect(*paths: str) -> tuple[Connection, ...]:
     made = []
     for path in paths:
         ends = [end.strip() for end in path.split(">")]
-        for source, target in zip(ends, ends[1:], strict=False):
+        for source, target in pairwise(ends):
             source_id, _, output = source.partition(".")
             target_id, _, input_ = target.partition(".")
             made.append(Connection(source=source_id, output=output or "main", target=target_id, input=input_ or "main"))

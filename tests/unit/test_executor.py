@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+from datetime import UTC, datetime
 
 import pytest
 
@@ -17,6 +18,8 @@ from engine.api import (
     Params,
     UpstreamError,
     field,
+)
+from engine.api import (
     node as declare,
 )
 from engine.events import EXECUTION_MOVES, NODE_MOVES, NodeResult
@@ -24,7 +27,7 @@ from engine.executor import execute
 from engine.planner import plan
 from engine.registry import Registry
 from engine.run import LocalServices
-from engine.workflow import Retry
+from engine.workflow import Retry, Settings
 from tests.support.build import chain, node, run, start, workflow
 
 
@@ -204,7 +207,8 @@ def test_items_of_several_connections_come_one_after_the_other():
 
 def test_a_disabled_node_passes_its_first_input_on():
     merge = workflow(
-        start([{"n": 1}], "a"), start([{"n": 2}], "b"), node("m", "core.merge", disabled=True), node("end", "core.limit"),
+        start([{"n": 1}], "a"), start([{"n": 2}], "b"),
+        node("m", "core.merge", disabled=True), node("end", "core.limit"),
         paths=("a > m.left", "b > m.right", "m > end"),
     )  # fmt: skip
     assert run(merge)["end"] == [{"n": 1}]
@@ -483,7 +487,8 @@ def test_closing_the_events_stops_what_runs():
 
 def test_events_are_numbered_without_gaps_and_statuses_move_as_they_may():
     flow = workflow(
-        start([{"n": 1}]), node("a", "test.say"), node("w", "test.wait"), node("bad", "test.bug"), node("b", "core.limit"),
+        start([{"n": 1}]), node("a", "test.say"), node("w", "test.wait"),
+        node("bad", "test.bug"), node("b", "core.limit"),
         paths=("start > a > b", "start > w", "start > bad"),
     )  # fmt: skip
     ran = run(flow, registry=REGISTRY)
@@ -538,10 +543,6 @@ def test_a_held_node_whose_params_fail_has_failed():
 
 
 def test_the_idempotency_key_is_one_per_item_and_now_is_the_start_in_the_workflows_zone():
-    from datetime import UTC, datetime
-
-    from engine.workflow import Settings
-
     services = LocalServices(now=datetime(2026, 7, 1, 12, tzinfo=UTC))
     flow = chain(start([{"n": 1}, {"n": 2}]), node("k", "test.key"), settings=Settings(timezone="Europe/Berlin"))
     rows = run(flow, registry=REGISTRY, services=services)["k"]

@@ -3,9 +3,11 @@
 import asyncio
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from engine.api import Context, Item, Items, NodeError, Params, field, node as declare
+from engine.api import Context, Item, Items, NodeError, Params, field
+from engine.api import node as declare
 from engine.events import Event, NodeResult
 from engine.executor import execute
 from engine.planner import plan

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from engine.api import Context, Items, Params, node as declare
+from engine.api import Context, Items, Params
+from engine.api import node as declare
 from engine.edits import (
     Connect,
     Disconnect,
@@ -23,6 +24,7 @@ from engine.edits import (
 from engine.errors import CycleError, UnknownNodeType
 from engine.planner import holds, plan
 from engine.registry import Registry
+from engine.run import LocalServices
 from engine.workflow import Connection, Note, Retry, Settings, Workflow
 from tests.support.build import chain, node, run, start, workflow
 
@@ -106,8 +108,6 @@ def test_what_a_node_reads_outside_is_in_its_key():
 
 
 def test_vars_that_an_expression_names_are_in_its_key_and_others_are_not():
-    from engine.run import LocalServices
-
     flow = chain(start([{}]), node("x", params={"fields": {"r": "{{ vars.rate }}"}}))
     stored = {}
     run(flow, services=LocalServices(vars={"rate": 1, "other": 1}), stored=stored)
@@ -116,8 +116,6 @@ def test_vars_that_an_expression_names_are_in_its_key_and_others_are_not():
 
 
 def test_a_file_that_changed_is_read_again(tmp_path):
-    from engine.run import LocalServices
-
     flow = chain(start([{}]), node("f", "core.read_file", {"path": "a.csv"}))
     file, stored = tmp_path / "a.csv", {}
     file.write_text("n\n1\n")
