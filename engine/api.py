@@ -17,7 +17,8 @@ import inspect
 import re
 import textwrap
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from dataclasses import field as _dataclass_field
 from functools import cached_property
@@ -41,6 +42,7 @@ from engine.errors import (
     UpstreamError,
     did_you_mean,
 )
+from engine.file_text import parse
 from engine.items import FileRef, Groups, Item, Items, Lineage, Outputs
 from engine.values import column_of, equal, field_value, match_key, order_key
 
@@ -85,6 +87,7 @@ __all__ = [
 
 T = TypeVar("T")
 Effects = Literal["pure", "read", "write"]
+EFFECTS = typing.get_args(Effects)
 Shape = Literal["each", "items", "inputs", "frame", "trigger"]
 # A node's shape is the name of its second parameter.
 SHAPES: dict[str, Shape] = {
@@ -214,12 +217,19 @@ class PerItem(Generic[T]):
 
         def accept(value: Any, check: core_schema.ValidatorFunctionWrapHandler) -> "PerItem[Any]":
             if not isinstance(value, PerItem):
-                return cls(check(value), constant=True)
-            value.accepted = True
-            value.keeps_missing = cls.takes_missing
+                columns = list(_columns_in(value))
+                if not columns:
+                    return cls(check(value), constant=True)
+                # An object or list with such fields inside is one for each item.
+                for column in columns:
+                    column.accepted = True
+                value = PerItem([_of_item(value, i) for i in range(len(columns[0]._values))], constant=False)
+            bound: PerItem[Any] = value
+            bound.accepted = True
+            bound.keeps_missing = cls.takes_missing
             if inner is not Any:
-                value._values = check(value._values) if value.constant else [_checked(v, check) for v in value._values]
-            return value
+                bound._values = check(bound._values) if bound.constant else [_checked(v, check) for v in bound._values]
+            return bound
 
         return core_schema.no_info_wrap_validator_function(
             accept,
@@ -239,6 +249,29 @@ class PerItemOrMissing(PerItem[T]):
     takes_missing = True
 
 
+def _columns_in(value: Any) -> Iterator[PerItem[Any]]:
+    """The fields per item inside an object or list."""
+    if isinstance(value, PerItem):
+        yield value
+    elif isinstance(value, (dict, list)):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _columns_in(inner)
+
+
+def _of_item(value: Any, index: int) -> Any:
+    """The value with those of one item in place of its fields per item; the first error among them instead."""
+    failed = next((c[index] for c in _columns_in(value) if isinstance(c[index], NodeError)), None)
+    return failed or _filled(value, index)
+
+
+def _filled(value: Any, index: int) -> Any:
+    if isinstance(value, PerItem):
+        return value[index]
+    if isinstance(value, dict):
+        return {name: _filled(inner, index) for name, inner in value.items()}
+    return [_filled(inner, index) for inner in value] if isinstance(value, list) else value
+
+
 def _checked(value: Any, check: Callable[[Any], Any]) -> Any:
     return value if isinstance(value, NodeError) else check(value)
 
@@ -250,6 +283,7 @@ class Params(BaseModel):
         extra="forbid",
         frozen=True,
         arbitrary_types_allowed=True,
+        coerce_numbers_to_str=True,  # an expression in a text field may give a number
         field_title_generator=lambda name, _: name.replace("_", " ").capitalize(),
     )
 
@@ -351,15 +385,25 @@ class NodeType:
         return declare
 
     def upgraded(self, params: Mapping[str, Any], version: int) -> dict[str, Any]:
-        """Raw params in the form of this version. Raises InvalidParams when they come from a newer one."""
+        """Raw params in the form of this version.
+
+        Raises:
+            InvalidParams: they come from a newer version, or there is no way from theirs to this one.
+        """
         if version > self.version:
             raise InvalidParams(
                 f"{self.name} is installed in version {self.version}; this node was made with version {version}",
                 hint="Update the package that brings the node.",
             )
-        raw = dict(params)
+        raw = dict(params) if version == self.version else deepcopy(dict(params))
         for number in range(version, self.version):
-            raw = self.upgrades[number](raw)
+            try:
+                raw = self.upgrades[number](raw)
+            except Exception as exc:  # of a package, on params that may be anything
+                raise InvalidParams(
+                    f"the params of version {number} cannot be brought to version {number + 1}: {exc!r}",
+                    hint="Set them anew, or ask whoever brings the node.",
+                ) from exc
         return raw
 
     def schema(self) -> dict[str, Any]:
@@ -368,11 +412,9 @@ class NodeType:
 
     def examples(self) -> list[Example]:
         """The examples of the docstring: YAML blocks under lines that say `Example:`."""
-        import yaml  # noqa: PLC0415  only docs and tests read examples
-
         found = []
         for block in re.findall(r"^Example:\n((?:[ \t]+.*\n|\n)+)", self.description + "\n", re.MULTILINE):
-            parts = yaml.safe_load(textwrap.dedent(block))
+            parts = parse(textwrap.dedent(block))
             inputs = {name: parts[name] for name in self.inputs if name in parts}
             if self.is_trigger and "request" in parts:
                 inputs = {"request": parts["request"]}
@@ -414,16 +456,33 @@ def node(
 
     def declare(fn: Callable[..., Any]) -> NodeType:
         names = list(inspect.signature(fn).parameters)
-        if not NAME.fullmatch(name):
-            raise TypeError(f"{name!r}: a node type is called package.name, in small letters")
-        if len(names) != 3 or names[0] != "ctx" or names[1] not in SHAPES or names[2] != "params":
-            raise TypeError(f"{name}: the function takes (ctx, {' | '.join(SHAPES)}, params), not ({', '.join(names)})")
         description = inspect.getdoc(fn) or ""
         summary = description.split("\n", 1)[0]
-        if not summary.endswith("."):
-            raise TypeError(
-                f"{name}: the docstring's first line is shown in the catalogue: a sentence with a full stop"
-            )
+        if not NAME.fullmatch(name):
+            raise TypeError(f"{name!r}: a node type is called package.name, in small letters")
+        for mistake, is_there in (
+            (
+                f"the function takes (ctx, {' | '.join(SHAPES)}, params), not ({', '.join(names)})",
+                len(names) != 3 or names[0] != "ctx" or names[1] not in SHAPES or names[2] != "params",
+            ),
+            (
+                "the docstring's first line is shown in the catalogue: a sentence with a full stop",
+                not summary.endswith("."),
+            ),
+            ("its version is 1 or more", version < 1),
+            (f"effects are pure, read or write, not {effects!r}", not callable(effects) and effects not in EFFECTS),
+            ('inputs is a tuple of names, such as ("main",)', not _is_names(inputs)),
+            (
+                'outputs is a tuple of names, such as ("main",), or a function',
+                not (callable(outputs) or _is_names(outputs)),
+            ),
+            (
+                "several inputs need a function that takes (ctx, inputs, params)",
+                len(inputs) > 1 and "inputs" not in names,
+            ),
+        ):
+            if is_there:
+                raise TypeError(f"{name}: {mistake}")
         shape = SHAPES[names[1]]
         return NodeType(
             name=name,
@@ -443,6 +502,11 @@ def node(
         )
 
     return declare
+
+
+def _is_names(value: object) -> bool:
+    """Whether it is a tuple of different names; `error` is the output that every node may have."""
+    return isinstance(value, tuple) and 0 < len({*value} - {"error"}) == len(value)
 
 
 def _params_of(name: str, fn: Callable[..., Any]) -> type[Params]:

@@ -1,6 +1,7 @@
 """All that is wrong with a workflow, in one go, each with its place and what to do."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Container, Iterator
 
 from engine.errors import CycleError, InvalidWorkflow, Problem, did_you_mean
 from engine.program import Program, program_of
@@ -10,15 +11,28 @@ from engine.workflow import Connection, Node, Workflow, read
 
 def load(text: str, registry: Registry) -> Workflow:
     """The workflow of a file's text. Raises InvalidWorkflow with everything that is wrong with it."""
-    workflow, problems = read(text)
-    problems = problems + check(workflow, registry)
+    found = read(text)
+    # What only follows from a mistake in the file's form is not said twice.
+    said = {(problem.node_id, _first(problem.field)) for problem in found.problems}
+    others = check(found.workflow, registry, unsure=found.unsure, whole=found.whole)
+    problems = found.problems + [p for p in others if p.node_id is None or (p.node_id, _first(p.field)) not in said]
     if problems:
         raise InvalidWorkflow(problems)
-    return workflow
+    return found.workflow
 
 
-def check(workflow: Workflow, registry: Registry) -> list[Problem]:
-    """What keeps the workflow from running as drawn; [] when nothing does."""
+def _first(field: str | None) -> str | None:
+    """The first part of a dotted path."""
+    return re.split(r"[.\[]", field)[0] if field else None
+
+
+def check(workflow: Workflow, registry: Registry, *, unsure: Container[str] = (), whole: bool = True) -> list[Problem]:
+    """What keeps the workflow from running as drawn; [] when nothing does.
+
+    Args:
+        unsure: labels of which it is not known what node they mean; what names them is not judged.
+        whole: False where connections are missing, so that it is not known which node comes before which.
+    """
     program = program_of(workflow, registry)
     problems = [*_settings(workflow), *_connections(program)]
     for node in workflow.nodes:
@@ -27,9 +41,8 @@ def check(workflow: Workflow, registry: Registry) -> list[Problem]:
         program.graph.order()
     except CycleError as exc:
         problems.append(Problem(exc.code, exc.message, exc.hint, "connections"))
-    else:
-        for node_id in program.templates:
-            problems += _references(program, node_id)
+    for node_id in program.templates:
+        problems += _references(program, node_id, unsure, whole)
     return problems
 
 
@@ -58,8 +71,6 @@ def _node(program: Program, node: Node) -> Iterator[Problem]:
     template = program.templates[node.id]
     for problem in template.problems:
         field = f"params.{problem.field}" if problem.field else "params"
-        if field.startswith("params.params"):
-            field = field.removeprefix("params.")
         yield Problem(problem.code, problem.message, problem.hint, place_of(node, field), node.id, field)
     if node.pinned is not None and not template.problems:
         outputs = program.outputs(node)
@@ -71,9 +82,8 @@ def _node(program: Program, node: Node) -> Iterator[Problem]:
                 )
     if node.parent is not None and node.parent not in program.graph.nodes:
         message = f"its parent {node.parent!r} is no node of this workflow"
-        yield Problem(
-            "workflow.parent", message, "Name the id of a node, or leave parent out.", place_of(node, "parent"), node.id
-        )
+        hint = "Name the id of a node, or leave parent out."
+        yield Problem("workflow.parent", message, hint, place_of(node, "parent"), node.id, "parent")
 
 
 def _connections(program: Program) -> Iterator[Problem]:
@@ -83,13 +93,15 @@ def _connections(program: Program) -> Iterator[Problem]:
         place = f"connection {number} ({_label(program, connection.source)} -> {_label(program, connection.target)})"
         ends = {"source": connection.source, "target": connection.target}
         unknown = {end: node_id for end, node_id in ends.items() if node_id not in nodes}
+        shown_on = next((node_id for node_id in ends.values() if node_id in nodes), None)
+        code = "definition.invalid_connection"
         for end, node_id in unknown.items():
             hint = did_you_mean(node_id, nodes)
             if node_id in program.by_label:
                 hint = f"Connections name ids: write {program.by_label[node_id]!r}."
-            yield Problem("definition.invalid_connection", f"its {end} {node_id!r} is no node's id", hint, place)
+            yield Problem(code, f"its {end} {node_id!r} is no node's id", hint, place, shown_on)
         if connection in seen:
-            yield Problem("definition.invalid_connection", "it is drawn twice", "Remove one of them.", place)
+            yield Problem(code, "it is drawn twice", "Remove one of them.", place, shown_on)
         seen.add(connection)
         if not unknown:
             yield from _ends(program, connection, place)
@@ -116,7 +128,7 @@ def _ends(program: Program, connection: Connection, place: str) -> Iterator[Prob
             yield Problem(code, f'"{target.label}" has no input {connection.input!r}', hint, place, target.id)
 
 
-def _references(program: Program, node_id: str) -> Iterator[Problem]:
+def _references(program: Program, node_id: str, unsure: Container[str], whole: bool) -> Iterator[Problem]:
     """Whether the nodes that expressions name are there, and come before."""
     node = program.graph.nodes[node_id]
     leaves = [leaf for leaf in program.templates[node_id].leaves if leaf.expression.labels]
@@ -128,15 +140,17 @@ def _references(program: Program, node_id: str) -> Iterator[Problem]:
         path = "params." + leaf.dotted
         for label in leaf.expression.labels:
             other = program.by_label.get(label)
-            if other in ancestors:
+            if other in ancestors or label in unsure:
                 continue
             if other is None:
                 message, hint = f"no node is called {label!r}", did_you_mean(label, before)
             elif other == node_id:
                 message, hint = "a node cannot read its own output", "Write item for the item that came in."
-            else:
+            elif whole:
                 message = f'"{label}" does not come before this node'
                 hint = "Connect it to this node, directly or through others."
+            else:
+                continue
             yield Problem("node.expression", message, hint, place_of(node, path), node_id, path)
 
 

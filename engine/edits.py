@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, SerializerFunctionWrapHandler, TypeAdapter, model_serializer
 
 from engine.errors import DefinitionError, InvalidConnection, InvalidParams, did_you_mean
 from engine.expressions import rename_labels
@@ -90,6 +90,11 @@ class SetNode(Frozen):
     note: str | None = None
     parent: str | None = None
 
+    @model_serializer(mode="wrap")
+    def _given(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Only the fields given: read again, the others would be taken for changes to None."""
+        return {name: v for name, v in handler(self).items() if name == "kind" or name in self.model_fields_set}
+
 
 class Connect(Frozen):
     """Draw a connection, at `index` of the list (None: last)."""
@@ -128,22 +133,9 @@ class Many(Frozen):
     edits: tuple["Edit", ...]
 
 
-Edit = Annotated[
-    AddNode
-    | RemoveNode
-    | MoveNode
-    | RenameNode
-    | SetParams
-    | SetParam
-    | Pin
-    | SetNode
-    | Connect
-    | Disconnect
-    | SetNotes
-    | SetWorkflow
-    | Many,
-    Field(discriminator="kind"),
-]
+OfNodes = AddNode | RemoveNode | MoveNode | RenameNode | SetParams | SetParam | Pin | SetNode
+OfOthers = Connect | Disconnect | SetNotes | SetWorkflow | Many
+Edit = Annotated[OfNodes | OfOthers, Field(discriminator="kind")]
 Many.model_rebuild()
 EDIT: TypeAdapter[Edit] = TypeAdapter(Edit)
 
@@ -159,36 +151,48 @@ def inverse(workflow: Workflow, edit: Edit) -> Edit:
 
 
 def touches(workflow: Workflow, edit: Edit) -> frozenset[str]:
-    """What the edit changes, as paths such as `nodes/n1/params/count` or `connections/n2/main`.
-
-    Two edits conflict when a path of one is, or starts with, a path of the other.
-    """
+    """What the edit changes, as paths such as `nodes/n1/params/count`, each part without slashes: see `conflict`."""
     match edit:
         case Many():
             return frozenset(path for inner in edit.edits for path in touches(workflow, inner))
         case AddNode():
-            return frozenset({f"nodes/{edit.node.id}"})
+            return frozenset({_path("nodes", edit.node.id), *(_drawn(p.connection) for p in edit.connections)})
         case RemoveNode():
-            return frozenset({f"nodes/{edit.node_id}"})
+            gone = [c for c in workflow.connections if edit.node_id in (c.source, c.target)]
+            return frozenset({_path("nodes", edit.node_id), *map(_drawn, gone)})
         case SetParam():
-            return frozenset({"/".join(["nodes", edit.node_id, "params", *map(str, edit.path)])})
-        case SetParams():
-            return frozenset({f"nodes/{edit.node_id}/params"})
+            return frozenset({_path("nodes", edit.node_id, "params", *edit.path)})
         case SetNode():
-            return frozenset(f"nodes/{edit.node_id}/{name}" for name in edit.model_fields_set - {"kind", "node_id"})
-        case RenameNode():
-            return frozenset({f"nodes/{edit.node_id}/label"})
-        case MoveNode():
-            return frozenset({f"nodes/{edit.node_id}/position"})
-        case Pin():
-            return frozenset({f"nodes/{edit.node_id}/pinned"})
+            return frozenset(_path("nodes", edit.node_id, name) for name in edit.model_fields_set - {"kind", "node_id"})
+        case SetParams() | RenameNode() | MoveNode() | Pin():
+            return frozenset({_path("nodes", edit.node_id, _CHANGED[type(edit)])})
         case Connect() | Disconnect():
-            c = edit.connection
-            return frozenset({f"connections/{c.source}/{c.output}/{c.target}/{c.input}"})
+            return frozenset({_drawn(edit.connection)})
         case SetNotes():
             return frozenset({"notes"})
         case SetWorkflow():
-            return frozenset(edit.model_fields_set - {"kind"})
+            return frozenset(_given(edit))
+
+
+# The field of a node that an edit changes.
+_CHANGED: dict[type, str] = {SetParams: "params", RenameNode: "label", MoveNode: "position", Pin: "pinned"}
+
+
+def conflict(one: Iterable[str], other: Iterable[str]) -> bool:
+    """Whether two edits that touch these paths cannot stand side by side: a path of one lies at or below the other's.
+
+    Conflicts that `apply` would find, such as a connection to a node that is gone, are left to it.
+    """
+    others = [path + "/" for path in other]
+    return any(o.startswith(path + "/") or f"{path}/".startswith(o) for path in one for o in others)
+
+
+def _path(*parts: str | int) -> str:
+    return "/".join(str(part).replace("~", "~0").replace("/", "~1") for part in parts)  # RFC 6901, 3
+
+
+def _drawn(connection: Connection) -> str:
+    return _path("connections", connection.source, connection.output, connection.target, connection.input)
 
 
 def _node(workflow: Workflow, node_id: str) -> Node:
@@ -217,12 +221,12 @@ def _add_node(workflow: Workflow, edit: AddNode) -> Workflow:
     if workflow.node(edit.node.id):
         raise DefinitionError(f"a node with the id {edit.node.id!r} is there already")
     _free_label(workflow, edit.node.label)
-    connections = workflow.connections
+    made = workflow.model_copy(update={"nodes": _insert(workflow.nodes, edit.index, edit.node)})
     for placed in sorted(edit.connections, key=lambda p: p.index):
-        connections = _insert(connections, placed.index, placed.connection)
-    return workflow.model_copy(
-        update={"nodes": _insert(workflow.nodes, edit.index, edit.node), "connections": connections}
-    )
+        if edit.node.id not in (placed.connection.source, placed.connection.target):
+            raise InvalidConnection("a node is added with connections of its own only")
+        made = _connect(made, Connect(connection=placed.connection, index=placed.index))
+    return made
 
 
 def _free_label(workflow: Workflow, label: str) -> None:
@@ -307,9 +311,12 @@ def _many(workflow: Workflow, edit: Many) -> Workflow:
     return workflow
 
 
+def _given(edit: SetWorkflow) -> list[str]:
+    return [name for name in ("name", "settings") if getattr(edit, name) is not None]
+
+
 def _set_workflow(workflow: Workflow, edit: SetWorkflow) -> Workflow:
-    given = {n: getattr(edit, n) for n in ("name", "settings") if getattr(edit, n) is not None}
-    return workflow.model_copy(update=given)
+    return workflow.model_copy(update={name: getattr(edit, name) for name in _given(edit)})
 
 
 def _undo_remove(workflow: Workflow, edit: RemoveNode) -> Edit:
@@ -348,8 +355,15 @@ def _undo_set_node(workflow: Workflow, edit: SetNode) -> Edit:
     return SetNode(node_id=edit.node_id, **{name: getattr(node, name) for name in given})
 
 
-def _undo_params(workflow: Workflow, edit: SetParams | SetParam) -> Edit:
-    return SetParams(node_id=edit.node_id, params=_node(workflow, edit.node_id).params)
+def _undo_param(workflow: Workflow, edit: SetParam) -> Edit:
+    """Back to the old value of this one param; where there was none, to the old params."""
+    value: Any = _node(workflow, edit.node_id).params
+    try:
+        for step in edit.path:
+            value = value[step]
+    except (LookupError, TypeError):
+        return SetParams(node_id=edit.node_id, params=_node(workflow, edit.node_id).params)
+    return SetParam(node_id=edit.node_id, path=edit.path, value=value)
 
 
 _APPLY: dict[type, Callable[[Workflow, Any], Workflow]] = {
@@ -372,13 +386,13 @@ _INVERSE: dict[type, Callable[[Workflow, Any], Edit]] = {
     RemoveNode: _undo_remove,
     MoveNode: lambda w, e: MoveNode(node_id=e.node_id, position=_node(w, e.node_id).position),
     RenameNode: _undo_rename,
-    SetParams: _undo_params,
-    SetParam: _undo_params,
+    SetParams: lambda w, e: SetParams(node_id=e.node_id, params=_node(w, e.node_id).params),
+    SetParam: _undo_param,
     Pin: lambda w, e: Pin(node_id=e.node_id, pinned=_node(w, e.node_id).pinned),
     SetNode: _undo_set_node,
     Connect: lambda w, e: Disconnect(connection=e.connection),
     Disconnect: lambda w, e: Connect(connection=e.connection, index=w.connections.index(e.connection)),
     SetNotes: lambda w, e: SetNotes(notes=w.notes),
-    SetWorkflow: lambda w, e: SetWorkflow(name=w.name, settings=w.settings),
+    SetWorkflow: lambda w, e: SetWorkflow(**{name: getattr(w, name) for name in _given(e)}),
     Many: _undo_many,
 }

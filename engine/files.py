@@ -23,26 +23,35 @@ class Folders:
         """
         if "\0" in path or not path.strip():
             raise NodeError(f"{path!r} is no file name", retryable=False)
+        try:
+            return self._find(path)
+        except (OSError, RuntimeError, ValueError) as exc:  # too long, a link that leads to itself, half a surrogate
+            raise NodeError(f"{path[:100]!r} is no file that can be found", retryable=False) from exc
+
+    def _find(self, path: str) -> Path:
+        """As `find`; what the system refuses to look for is an OSError, RuntimeError or ValueError."""
+        inside = False
         for folder in self.folders:
             # An absolute path replaces the folder here, and is then checked like any other.
             found = (folder / path).resolve()
             if not found.is_relative_to(folder):
                 continue
+            inside = True
             if found.is_dir():
                 raise NodeError(f"{path} is a folder, not a file", hint="Name a file in it.", retryable=False)
-            if found.exists():
+            if found.is_file():
                 return found
-        if Path(path).is_absolute() or ".." in Path(path).parts:
+            if found.exists():  # to open a pipe would wait for ever
+                raise NodeError(f"{path} is no ordinary file", retryable=False)
+        if not inside:
             raise NodeError(
                 f"{path} lies outside the folders that file nodes may read",
                 hint=f"Move it there, or add its folder to {SETTING}.",
                 retryable=False,
             )
-        looked = ", ".join(map(str, self.folders)) or "no folder is allowed"
+        looked = ", ".join(map(str, self.folders))
         raise NodeError(
-            f"there is no file {path}",
-            hint=f"Looked in: {looked}. {SETTING} names more folders.",
-            retryable=False,
+            f"there is no file {path}", hint=f"Looked in: {looked}. {SETTING} names more folders.", retryable=False
         )
 
     def open(self, path: str) -> BinaryIO:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 
 from engine.api import NodeType, Params, PerItem
 from engine.errors import ExpressionError, InvalidParams, MissingValue, NodeError, Problem
@@ -39,7 +40,8 @@ class Template:
     """
 
     __slots__ = (
-        "_build", "_may_miss", "leaves", "node_type", "outputs", "per_item", "problems", "raw", "static", "uses_items", "volatile"
+        "_build", "_may_miss", "leaves", "node_type", "outputs", "per_item", "problems", "raw", "static", "uses_items",
+        "volatile",
     )  # fmt: skip
 
     def __init__(self, node_type: NodeType, params: Mapping[str, Any], version: int) -> None:
@@ -56,12 +58,20 @@ class Template:
         self.per_item = any(leaf.expression.per_item for leaf in self.leaves)
         self.volatile = any(leaf.expression.volatile for leaf in self.leaves)
         self.uses_items = any("items" in leaf.expression.uses for leaf in self.leaves)
-        self.outputs = node_type.outputs(self.raw)
         # Places whose fields take the error of a missing value for a value.
         self._may_miss: frozenset[Path] = frozenset()
         self._build = _builder(self.raw, {leaf.path: i for i, leaf in enumerate(self.leaves)})
         if not self.problems:
             self._validate()
+        self.outputs = self._outputs()
+
+    def _outputs(self) -> tuple[str, ...]:
+        try:
+            return self.node_type.outputs(self.raw)
+        except Exception as exc:  # noqa: BLE001  of a package, on params that may be anything
+            if not self.problems:
+                self.problems.append(Problem(InvalidParams.code, f"they do not say what its outputs are: {exc!r}"))
+            return ("main",)
 
     def _expressions(self, value: Any, path: Path, model: Any) -> Iterator[Leaf]:
         """The expressions inside `value`; `model` is the class of it, or of what its lists and objects hold."""
@@ -92,6 +102,7 @@ class Template:
         }
         filled = self._build([markers.get(leaf.path, leaf.expression.text) for leaf in self.leaves])
         unknown: set[Path] = {leaf.path for leaf in self.leaves}
+        refused: list[Path] = []
         try:
             params = self.node_type.params.model_validate(filled)
         except ValidationError as exc:
@@ -101,13 +112,16 @@ class Template:
                 strict=True,
             ):
                 path = _resolve(error["loc"], filled)
-                if path not in unknown:
+                if path not in unknown or error["type"] == "extra_forbidden":
                     self.problems.append(problem)
+                    refused.append(path)
         else:
             if not self.leaves:
                 self.static = params
         self._may_miss = frozenset(path for path, marker in markers.items() if marker.keeps_missing)
         for path, marker in markers.items():
+            if any(path[: len(place)] == place for place in refused):
+                continue
             if not marker.accepted or self.node_type.shape != "items":
                 message = "`item` differs from item to item, but this field is read once for all of them"
                 self.problems.append(Problem("node.expression", message, PER_ITEM_HINT, field=dotted(path)))
@@ -126,35 +140,29 @@ class Template:
         if self.static is not None:
             return self.static, {}, None
         values: list[Any] = []
-        failures: list[tuple[PerItem[Any], dict[int, ExpressionError]]] = []
+        errors: dict[int, NodeError] = {}
         for path, expression in self.leaves:
             try:
                 if expression.per_item and items is not None:
                     column, failed = evaluate_column(expression, scope, items)
                     values.append(PerItem(column, constant=False))
-                    if failed:
-                        failures.append((values[-1], failed))
-                        for index, error in failed.items():
-                            error.param = dotted(path)
-                            column[index] = error
+                    for index, error in failed.items():
+                        error.param = dotted(path)
+                        column[index] = error
+                        if not (path in self._may_miss and isinstance(error, MissingValue)):
+                            errors.setdefault(index, error)
                 else:
                     values.append(expression.evaluate(scope))
             except ExpressionError as exc:
                 exc.param = exc.param or dotted(path)
                 raise
-        params = self._checked(self._build(values))
-        errors: dict[int, NodeError] = {}
-        for column_of, failed in failures:
-            for index, error in failed.items():
-                if not (column_of.keeps_missing and isinstance(error, MissingValue)):
-                    errors.setdefault(index, error)
         kept = None
         if errors and drop and items is not None:
             kept = [index for index in range(len(items)) if index not in errors]
             for value in values:
                 if isinstance(value, PerItem):
                     value.keep(kept)
-        return params, errors, kept
+        return self._checked(self._build(values)), errors, kept
 
     def each(self, scope: Scope, items: Items) -> tuple[Sequence[Params | None], dict[int, NodeError]]:
         """The params for each item, and the items for which they could not be made: index -> error."""
@@ -212,9 +220,8 @@ def evaluate_column(expression: Expression, scope: Scope, items: Items) -> tuple
     return expression.evaluate_all(scope, items.rows)
 
 
-def _takes_expressions(model: type[Params], name: str) -> bool:
-    known = model.model_fields.get(name)
-    extra = known.json_schema_extra if known else None
+def _takes_expressions(known: FieldInfo) -> bool:
+    extra = known.json_schema_extra
     return not (isinstance(extra, dict) and extra.get("expressions") is False)
 
 

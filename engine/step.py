@@ -470,13 +470,16 @@ def _plain_data(items: Items, name: str, node_type: NodeType) -> None:
 
 
 def _joined(items: Items, more: Items) -> Items:
-    """`items` and then `more`, with the lineage of both."""
+    """The items of both, with their lineage: in the order of the input where `items` are, else `more` at the end."""
     whole = Items.concat([items, more])
     if items.lineage is None or set(items.lineage.sources) != {"main"}:
         return whole
-    sources: list[int | tuple[int, ...]] = []
+    sources: list[tuple[int, ...]] = []
     for part in (items, more):
         assert part.lineage is not None
-        found = [part.lineage.of(index)["main"] for index in range(len(part))]
-        sources += found
-    return whole.with_lineage(Lineage({"main": cast(Sequence[tuple[int, ...]], sources)}))
+        sources += [part.lineage.of(index)["main"] for index in range(len(part))]
+    whole = whole.with_lineage(Lineage({"main": sources}))
+    kept = sources[: len(items)]
+    if all(len(source) == 1 for source in kept) and kept == sorted(kept):
+        return whole.take(sorted(range(len(whole)), key=sources.__getitem__))
+    return whole

@@ -1,17 +1,32 @@
 """Workflow, Node, Connection: as drawn, stored and shared; and the text of a workflow file."""
 
+import json
 import re
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal
+from math import isfinite
+from typing import Annotated, Any, Literal, NamedTuple
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
 
 from engine.errors import InvalidWorkflow, Problem, did_you_mean, nearest
+from engine.file_text import parse
 
 SCHEMA_VERSION = 1
-Position = tuple[int | float, int | float]
 NAMED = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+def _number(value: Any) -> int | float:
+    """The number; a whole one stays whole, so that a file saved again is the same text."""
+    if type(value) in (int, float) and isfinite(value):
+        return value  # type: ignore[no-any-return]
+    raise PydanticCustomError("number", "Input should be a number")
+
+
+Coordinate = Annotated[int | float, BeforeValidator(_number)]
+Position = tuple[Coordinate, Coordinate]
 
 
 class Frozen(BaseModel):
@@ -106,6 +121,7 @@ class Workflow(Frozen):
 # Left out of a file where they hold their default; everything else is always written.
 OPTIONAL = ("disabled", "parent", "pinned", "on_error", "retry", "timeout_s", "note")
 NODE_DEFAULTS = {name: Node.model_fields[name].default for name in OPTIONAL}
+NAMELESS = "?"
 FILE_KEYS = ("flowleaf", "name", "settings", "nodes", "connections", "notes")
 
 
@@ -124,46 +140,61 @@ def save(workflow: Workflow) -> str:
     data = as_data(workflow)
     try:
         return orjson.dumps(data, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode()
-    except orjson.JSONEncodeError:  # whole numbers beyond 64 bits
-        import json  # noqa: PLC0415
-
-        return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+    except orjson.JSONEncodeError:  # whole numbers beyond 64 bits, half a surrogate pair
+        text = json.dumps(data, indent=2, ensure_ascii=False)
+        is_unicode = text.encode("utf-8", "replace").decode() == text
+        return (text if is_unicode else json.dumps(data, indent=2)) + "\n"
 
 
 def load(text: str) -> Workflow:
     """The workflow of a file's text, JSON or YAML. Raises InvalidWorkflow with all that is wrong in its form."""
-    workflow, problems = read(text)
-    if problems:
-        raise InvalidWorkflow(problems)
-    return workflow
+    found = read(text)
+    if found.problems:
+        raise InvalidWorkflow(found.problems)
+    return found.workflow
 
 
-def read(text: str) -> tuple[Workflow, list[Problem]]:
-    """What of the text can be read, and all that is wrong with its form.
+class Reading(NamedTuple):
+    """What could be read of a file.
 
-    Parts with problems are left out of the workflow, so that what remains can be checked in the same go.
+    A node with a mistake is there without the field at fault; a node or connection that cannot be told is left out.
+
+    Attributes:
+        problems: all that is wrong with the file's form.
+        unsure: labels of which it is not sure what node they mean.
+        whole: whether every connection is there, and every node that they may lead to.
     """
+
+    workflow: Workflow
+    problems: list[Problem]
+    unsure: frozenset[str] = frozenset()
+    whole: bool = True
+
+
+def read(text: str) -> Reading:
+    """What of the text can be read, so that it can be checked in the same go, and all that is wrong with its form."""
     try:
-        data = _parse(text)
+        data = parse(text)
     except ValueError as exc:
         place, _, message = str(exc).partition(": ")
         hint = "A workflow file is JSON or YAML; look at the place named, or just before it."
-        return Workflow(), [Problem("workflow.syntax", f"the file cannot be read: {message}", hint, place)]
+        return Reading(Workflow(), [Problem("workflow.syntax", f"the file cannot be read: {message}", hint, place)])
     return from_data(data)
 
 
-def from_data(data: Any) -> tuple[Workflow, list[Problem]]:
+def from_data(data: Any) -> Reading:
     """As `read`, of a file's data."""
     if not isinstance(data, dict):
         hint = 'It starts with {"flowleaf": 1, "name": ..., "nodes": [...]}.'
-        return Workflow(), [Problem("workflow.form", "a workflow file holds one object", hint, "the file")]
+        return Reading(Workflow(), [Problem("workflow.form", "a workflow file holds one object", hint, "the file")])
     version = data.get("flowleaf")
     if version is None:
         hint = 'Add "flowleaf": 1 as its first key, if it is a workflow.'
-        return Workflow(), [Problem("workflow.form", 'the key "flowleaf" is missing', hint, "the file")]
+        return Reading(Workflow(), [Problem("workflow.form", 'the key "flowleaf" is missing', hint, "the file")])
     if version != SCHEMA_VERSION or isinstance(version, bool):
         hint = f"This Flowleaf reads version {SCHEMA_VERSION}; a newer one made the file, or the number is mistyped."
-        return Workflow(), [Problem("workflow.version", f"file version {version!r} is not known", hint, "flowleaf")]
+        problem = Problem("workflow.version", f"file version {version!r} is not known", hint, "flowleaf")
+        return Reading(Workflow(), [problem])
     problems: list[Problem] = [
         Problem("workflow.unknown_key", f"unknown key {key!r}", did_you_mean(key, FILE_KEYS), "the file")
         for key in data
@@ -173,6 +204,8 @@ def from_data(data: Any) -> tuple[Workflow, list[Problem]]:
     nodes = _models(Node, [_labelled(n) for n in lists["nodes"]], "node", problems)
     connections = _models(Connection, lists["connections"], "connection", problems)
     notes = _models(Note, lists["notes"], "note", problems)
+    all_nodes = "nodes" in data and len(nodes) == len(lists["nodes"])
+    all_connections = isinstance(data.get("connections", []), list) and len(connections) == len(lists["connections"])
     head: dict[str, Any] = {}
     for key, model in (("name", Workflow), ("settings", Workflow)):
         if key not in data:
@@ -181,24 +214,30 @@ def from_data(data: Any) -> tuple[Workflow, list[Problem]]:
             head[key] = getattr(model(**{key: data[key]}), key)
         except ValidationError as exc:
             problems += validation_problems(exc, place="", model=Settings)
-    for name in ("id", "label"):
-        nodes = _unique(nodes, name, problems)
-    broken = broken_ids(lists["nodes"], nodes)
-    kept = [c for c in connections if broken.isdisjoint((c.source, c.target))]
-    return Workflow(**head, nodes=tuple(nodes), connections=tuple(kept), notes=tuple(notes)), problems
-
-
-def broken_ids(raw: Iterable[Any], nodes: Iterable[Node]) -> set[str]:
-    """Ids of nodes that are in the file but could not be read: connections to them are no mistake of their own."""
-    ids = {str(n["id"]) for n in raw if isinstance(n, Mapping) and "id" in n}
-    return ids - {n.id for n in nodes}
+    nodes, unsure = _unique(nodes, problems)
+    if not all_nodes:
+        # A node whose id cannot be read may be where a connection leads to.
+        ids = {node.id for node in nodes}
+        connections = [c for c in connections if c.source in ids and c.target in ids]
+    workflow = Workflow(**head, nodes=tuple(nodes), connections=tuple(connections), notes=tuple(notes))
+    return Reading(workflow, problems, unsure, all_nodes and all_connections)
 
 
 def _labelled(node: Any) -> Any:
     """A node without a label is called by its id."""
-    if isinstance(node, dict) and "label" not in node and "id" in node:
-        return {**node, "label": node["id"]}
+    if isinstance(node, dict) and "label" not in node:
+        return {**node, "label": str(node.get("id") or NAMELESS)}
     return node
+
+
+def _without_faults(node: Any, exc: ValidationError) -> Node | None:
+    """The node without the fields at fault, so that what else is wrong with it is found too; None without its id."""
+    faults = {str(error["loc"][0]) for error in exc.errors(include_url=False) if error["loc"]}
+    if not faults or "id" in faults:
+        return None
+    sound = {name: value for name, value in node.items() if name not in faults}
+    # The fault may be in `on_error`: then its output `error` is no second mistake.
+    return Node.model_validate({"label": node["id"], "type": "?", "on_error": "output"} | sound)
 
 
 def _elements(data: dict[str, Any], key: str, problems: list[Problem]) -> list[Any]:
@@ -210,8 +249,8 @@ def _elements(data: dict[str, Any], key: str, problems: list[Problem]) -> list[A
 
 
 def _models(model: type[Any], raw: list[Any], noun: str, problems: list[Problem]) -> list[Any]:
-    """The elements that are well formed; the others' problems are added to `problems`."""
-    found = []
+    """The elements, as far as they can be told; what is wrong with them is added to `problems`."""
+    found: list[Any] = []
     for index, element in enumerate(raw):
         try:
             found.append(model.model_validate(element))
@@ -219,27 +258,39 @@ def _models(model: type[Any], raw: list[Any], noun: str, problems: list[Problem]
             place, node_id = f"{noun} {index + 1}", None
             if noun == "node" and isinstance(element, dict):
                 node_id = str(element.get("id", "")) or None
-                place = f'node "{element["label"]}"' if element.get("label") else place
+                place = f'node "{element["label"]}"' if element["label"] not in ("", NAMELESS) else place
             elif noun == "connection" and isinstance(element, dict):
                 place = f"connection {index + 1} ({element.get('source')} -> {element.get('target')})"
             problems += validation_problems(exc, place=place, model=model, node_id=node_id)
+            if noun == "node" and (rest := _without_faults(element, exc)) is not None:
+                found.append(rest)
     return found
 
 
-def _unique(nodes: list[Node], name: str, problems: list[Problem]) -> list[Node]:
-    """The nodes whose id or label was not there before."""
-    first: dict[str, Node] = {}
-    for index, node in enumerate(nodes):
-        value = getattr(node, name)
-        if value in first:
-            other = f'node "{first[value].label}"' if name == "id" else f"node {first[value].id}"
-            hint = f"Give one of them another {name}."
-            place = f'node "{node.label}"' if name == "id" else f'node {index + 1} (id "{node.id}")'
-            message = f"the {name} {value!r} is already that of {other}"
-            problems.append(Problem(f"workflow.duplicate_{name}", message, hint, place, node.id, name))
-        else:
-            first[value] = node
-    return list(first.values())
+def _unique(nodes: list[Node], problems: list[Problem]) -> tuple[list[Node], frozenset[str]]:
+    """The nodes, each id and label once, and the labels that may mean another node than the one that bears them.
+
+    Of nodes with one id the first is kept; of those with one label all are, the later ones under another.
+    """
+    by_id: dict[str, Node] = {}
+    by_label: dict[str, str] = {}
+    unsure = set()
+
+    def add(name: str, message: str, node: Node) -> None:
+        place, hint = f'node "{node.label}" (id "{node.id}")', f"Give one of them another {name}."
+        problems.append(Problem(f"workflow.duplicate_{name}", message, hint, place, node.id, name))
+        unsure.add(node.label)
+
+    for node in nodes:
+        if node.id in by_id:
+            add("id", f'the id {node.id!r} is already that of node "{by_id[node.id].label}"', node)
+            continue
+        by_id[node.id] = node
+        if node.label in by_label:
+            add("label", f'the label {node.label!r} is already that of the node "{by_label[node.label]}"', node)
+            by_id[node.id] = node.model_copy(update={"label": f'{node.label} (id "{node.id}")'})
+        by_label.setdefault(node.label, node.id)
+    return list(by_id.values()), frozenset(unsure)
 
 
 def validation_problems(
@@ -258,28 +309,37 @@ def validation_problems(
             hint = did_you_mean(key, known) if known else "Remove it."
             where = ", ".join(part for part in (place, dotted(error["loc"][:-1], prefix)) if part)
         elif error["type"] == "missing":
-            code, message = "workflow.missing_key", f"{error['loc'][-1]!r} is missing"
+            name = error["loc"][-1]
+            message = f"{name!r} is missing" if isinstance(name, str) else "it is too short"
+            code = "workflow.missing_key"
             where = ", ".join(part for part in (place, dotted(error["loc"][:-1], prefix)) if part)
             hint = "Add it."
         else:
-            message = humane(error)
+            message, hint = humane(error), help_of(model, error["loc"])
             if error["type"] == "literal_error":
                 near = nearest(str(error["input"]), re.findall(r"'([^']+)'", str(error["ctx"]["expected"])))
-                hint = f"Did you mean {near!r}?" if near else None
+                hint = f"Did you mean {near!r}?" if near else hint
         problems.append(Problem(code, message, hint, where or "the file", node_id, path or None))
     return problems
 
 
-def known_fields(model: type[BaseModel], loc: tuple[str | int, ...]) -> list[str]:
-    """Field names of the model that stands at `loc` inside `model`; [] where that is none."""
+def known_fields(model: type[BaseModel], loc: tuple[str | int, ...]) -> Mapping[str, FieldInfo]:
+    """The fields of the model that stands at `loc` inside `model`, by name; none where there is no model."""
     current: Any = model
+    known: Mapping[str, FieldInfo] = model.model_fields
     for part in loc:
-        if isinstance(part, int):
-            continue
-        if not (isinstance(current, type) and issubclass(current, BaseModel)) or part not in current.model_fields:
-            continue
-        current = model_in(current.model_fields[part].annotation)
-    return list(current.model_fields) if isinstance(current, type) and issubclass(current, BaseModel) else []
+        if part in known:
+            current = model_in(known[str(part)].annotation)
+            known = getattr(current, "model_fields", {})
+    return known
+
+
+def help_of(model: type[BaseModel], loc: tuple[str | int, ...]) -> str | None:
+    """What the form says under the field at `loc`, or under the one that it stands in."""
+    for end in range(len(loc) - 1, -1, -1):
+        if (known := known_fields(model, loc[:end]).get(str(loc[end]))) and known.description:
+            return known.description
+    return None
 
 
 def model_in(annotation: Any) -> Any:
@@ -294,10 +354,16 @@ def model_in(annotation: Any) -> Any:
 
 def humane(error: Mapping[str, Any]) -> str:
     """Pydantic's message as a sentence about the value."""
-    message = str(error["msg"]).replace("Input should be", "should be").removeprefix("Value error, ")
+    message = str(error["msg"])
+    if error["type"] == "value_error":
+        return message.removeprefix("Value error, ")
+    message = re.sub(r"^(Input|String|List|Dictionary) should", "should", message)
+    message = re.sub(r"at (least|most) (\d+) items? after validation", r"at \1 \2 elements", message)
+    message = message.replace("least 1 elements", "least one element")
+    message = re.sub(r"a valid dictionary( or instance of \w+)?", "an object", message).replace("valid tuple", "list")
     value = error.get("input")
     if isinstance(value, (str, int, float, bool)) or value is None:
-        shown = orjson.dumps(value).decode() if not isinstance(value, int) or abs(value) < 2**63 else str(value)
+        shown = json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
         return f"{message}, not {shown[:80]}" if message.startswith("should") else f"{message} (it is {shown[:80]})"
     return message
 
@@ -308,60 +374,3 @@ def dotted(loc: Iterable[str | int], prefix: str = "") -> str:
     for part in loc:
         path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
     return path
-
-
-def _parse(text: str) -> Any:
-    """JSON, or YAML where it does not start like JSON. Raises ValueError `place: message`."""
-    if text.lstrip("\ufeff \t\r\n")[:1] in ("{", "["):
-        return _json(text.lstrip("\ufeff"))
-    return _yaml(text)
-
-
-def _json(text: str) -> Any:
-    import json  # noqa: PLC0415
-
-    def pairs(found: list[tuple[str, Any]]) -> dict[str, Any]:
-        made = dict(found)
-        if len(made) < len(found):
-            names = [name for name, _ in found]
-            twice = next(name for name in names if names.count(name) > 1)
-            raise ValueError(f"the file: the key {twice!r} stands twice in one object")
-        return made
-
-    try:
-        return json.loads(text, object_pairs_hook=pairs, parse_constant=_no_constant)
-    except json.JSONDecodeError as exc:
-        raise ValueError(f"line {exc.lineno}, column {exc.colno}: {exc.msg}") from exc
-    except RecursionError:
-        raise ValueError("the file: it is nested too deeply") from None
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"the file: {name} is no JSON number")
-
-
-def _yaml(text: str) -> Any:
-    import yaml  # noqa: PLC0415
-
-    class Loader(yaml.SafeLoader):
-        """YAML's JSON types only: a date stays text, and no aliases, which blow up when written out."""
-
-        yaml_implicit_resolvers = {
-            key: [(tag, regexp) for tag, regexp in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-            for key, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-        }
-
-        def compose_node(self, parent: Any, index: Any) -> Any:
-            if self.check_event(yaml.AliasEvent):
-                event = self.peek_event()  # type: ignore[no-untyped-call]
-                raise yaml.MarkedYAMLError(problem="aliases (*name) are not allowed", problem_mark=event.start_mark)
-            return super().compose_node(parent, index)
-
-    try:
-        return yaml.load(text, Loader=Loader)  # noqa: S506  derived from SafeLoader
-    except yaml.MarkedYAMLError as exc:
-        mark = exc.problem_mark
-        place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "the file"
-        raise ValueError(f"{place}: {exc.problem}") from exc
-    except (yaml.YAMLError, RecursionError, ValueError) as exc:
-        raise ValueError(f"the file: {str(exc).splitlines()[0]}") from exc

@@ -46,7 +46,7 @@ def run_file(file: Path, options: Options, *, form: str, samples: Path) -> int:
     labels = {node.id: node.label for node in workflow.nodes}
     with Progress(labels) as progress:
         finished = asyncio.run(_run(workflow, registry, services, request, trigger, target, options.dry_run, progress))
-    return _show(workflow, finished, target, form)
+    return _show(workflow, finished, target, form, progress)
 
 
 async def _run(
@@ -140,10 +140,10 @@ def _objects(data: bytes, what: str) -> list[dict[str, Any]]:
     return rows
 
 
-def _show(workflow: Workflow, finished: Finished, target: str | None, form: str) -> int:
+def _show(workflow: Workflow, finished: Finished, target: str | None, form: str, progress: Progress) -> int:
     """Print the result, and on stderr what went wrong; gives the exit code."""
     print_result(_result(workflow, finished, target), form)
-    labels = {node.id: node.label for node in workflow.nodes}
+    labels = progress.labels
     missing = False
     for node_id, result in finished.results.items():
         if result.status == "held":
@@ -151,7 +151,7 @@ def _show(workflow: Workflow, finished: Finished, target: str | None, form: str)
         if result.error is not None:
             print_problem(labels[node_id], result)
             missing = missing or _is_missing_request(result)
-    print_summary(labels, finished)
+    print_summary(finished, progress)
     if missing:
         print("  -> Give it one: --input FILE, or pin data on the trigger.", file=sys.stderr)
         return 2

@@ -24,7 +24,7 @@ class Progress:
     def __init__(self, labels: Mapping[str, str]) -> None:
         self.labels = labels
         self.running: dict[str, str] = {}
-        self.logged = sys.stderr.isatty()
+        self.took_ms: dict[str, float] = {}
         self._status: Any = None
         if sys.stderr.isatty():
             from rich.console import Console
@@ -44,6 +44,8 @@ class Progress:
         """Take note of an event."""
         if event.kind == "node.log" and event.node_id:
             print(f"[{self.labels[event.node_id]}] {event.message}", file=sys.stderr)
+        if event.node_id and event.duration_ms is not None:
+            self.took_ms[event.node_id] = event.duration_ms
         if self._status is None or event.node_id is None:
             return
         if event.kind == "node.started":
@@ -82,7 +84,10 @@ def _print_table(rows: Sequence[Mapping[str, Any]]) -> None:
     from rich.table import Table
 
     names = list(dict.fromkeys(name for row in rows[:TABLE_ROWS] for name in row))
-    table = Table(*[escape(name) for name in names], box=None, header_style="bold", pad_edge=False)
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in names:
+        numbers = all(isinstance(row.get(name), (int, float, type(None))) for row in rows[:TABLE_ROWS])
+        table.add_column(escape(name), justify="right" if numbers else "left", no_wrap=True)
     for row in rows[:TABLE_ROWS]:
         table.add_row(*[escape(_cell(row[name])) if name in row else "" for name in names])
     console = Console(width=None if sys.stdout.isatty() else 200)
@@ -118,8 +123,8 @@ def print_held(label: str, result: NodeResult) -> None:
         print(f"  {dumps(dict(request)).decode()}", file=sys.stderr)
 
 
-def print_summary(labels: Mapping[str, str], finished: Finished) -> None:
-    """A line per node with its status and its items, on stderr; nothing where that is no terminal."""
+def print_summary(finished: Finished, progress: Progress) -> None:
+    """A line per node with its status, items and time, on stderr; nothing where that is no terminal."""
     if not sys.stderr.isatty():
         return
     from rich.console import Console
@@ -130,7 +135,9 @@ def print_summary(labels: Mapping[str, str], finished: Finished) -> None:
     for step in finished.steps:
         result = finished.results[step.node_id]
         counts = ", ".join(f"{len(items)} {name}" for name, items in result.outputs.items())
-        table.add_row(MARKS.get(result.status, "·"), escape(labels[step.node_id]), result.status, counts)
+        took = f"{progress.took_ms[step.node_id]:,.0f} ms" if step.node_id in progress.took_ms else ""
+        mark = MARKS.get(result.status, "·")
+        table.add_row(mark, escape(progress.labels[step.node_id]), result.status, counts, took)
     Console(stderr=True).print(table)
 
 

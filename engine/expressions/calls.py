@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from engine.expressions.compiler import Compiler
     from engine.expressions.scope import Scope
 
+CALL_STEPS = 4  # a function called for an element takes about as long as looking at so many
+
 Args = tuple[list[Term], dict[str, Term]]
 
 # Known elsewhere, and left out here: what to write instead.
@@ -86,8 +88,8 @@ def _made(compiler: Compiler, function: Function, terms: Sequence[Term], run: Ru
 def filtered(compiler: Compiler, node: nodes.Filter) -> Term:
     """`value | name(...)`."""
     name = node.name
-    if node.node is None:
-        raise Refused("a filter needs a value before it", node.lineno)
+    # It is only ever None in a filter block, which is a statement.
+    assert node.node is not None
     if name in ("default", "d"):
         return _default(compiler, node)
     if name in _OVER_ELEMENTS:
@@ -145,6 +147,7 @@ def _map(compiler: Compiler, node: nodes.Filter, given: list[Term], named: dict[
     apply, varies = _applied_by_name(compiler, node, "filter", given, named)
 
     def applied_to_each(scope: Scope, values: list[Any]) -> list[Any]:
+        scope.walk(CALL_STEPS * len(values))
         made = []
         for value in values:
             result = apply(scope, value)
@@ -200,7 +203,12 @@ def _chosen(wanted: bool, by_attribute: bool) -> Callable[..., tuple[_Each, bool
             found = wanted is (test == "defined")
             return (lambda scope, values: [v for v in values if _has(pick, v) is found]), False
         apply, varies = _applied_by_name(compiler, node, "test", given, named)
-        return (lambda scope, values: [v for v in values if apply(scope, pick(v)) is wanted]), varies
+
+        def passing(scope: Scope, values: list[Any]) -> list[Any]:
+            scope.walk(CALL_STEPS * len(values))
+            return [value for value in values if apply(scope, pick(value)) is wanted]
+
+        return passing, varies
 
     return make
 

@@ -14,11 +14,12 @@ from engine.expressions import calls, operators, paths
 from engine.expressions.failures import Refused
 from engine.expressions.scope import Scope
 from engine.expressions.terms import Run, Term, literal, once_per_pass, softened
-from engine.expressions.values import FIELD_BYTES, kind_of
+from engine.expressions.values import FIELD_BYTES, as_json, kind_of
 
 # Every level of the tree is one or two Python calls deep when it is computed, three when it is compiled.
 DEPTH_LIMIT = 100
 NODES_LIMIT = 10_000
+LABEL_LENGTH = 20  # of a literal that messages show
 
 
 class Compiler:
@@ -75,8 +76,8 @@ class Compiler:
 
 
 def _const(compiler: Compiler, node: nodes.Const) -> Term:
-    value = node.value
-    return literal(value, f'"{value}"' if type(value) is str and len(value) <= 20 else str(value)[:20])
+    label = "none" if node.value is None else as_json(node.value)
+    return literal(node.value, label if len(label) <= LABEL_LENGTH else "")
 
 
 def _call(compiler: Compiler, node: nodes.Call) -> Term:

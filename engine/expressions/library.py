@@ -145,19 +145,19 @@ def bound(function: Function, given: Sequence[Term], named: Mapping[str, Term], 
         raise Refused(
             f"{function.name} takes {_count(len(fixed))}, not {len(given)}", offset, _signature_hint(function)
         )
-    left = dict(named)
+    names = [p.name for p in fixed]
+    for name in named:
+        if name not in names[len(given) :]:
+            what = "is given twice" if name in names else "is unknown"
+            raise Refused(f"{function.name}: the argument {name} {what}", offset, did_you_mean(name, names))
     terms = list(given)
     for parameter in fixed[len(given) :]:
-        if parameter.name in left:
-            terms.append(left.pop(parameter.name))
+        if parameter.name in named:
+            terms.append(named[parameter.name])
         elif parameter.default is REQUIRED:
             raise Refused(f"{function.name} needs {parameter.name}", offset, _signature_hint(function))
         else:
             terms.append(literal(parameter.default))
-    for name in left:
-        names = [p.name for p in fixed]
-        what = "is given twice" if name in names else "is unknown"
-        raise Refused(f"{function.name}: the argument {name} {what}", offset, did_you_mean(name, names))
     for parameter, term in zip(_repeated(function, len(terms)), terms, strict=True):
         if term.constant and term.value is not parameter.default:
             _check_literal(function, parameter, term, offset)

@@ -124,8 +124,12 @@ def _balance(word: str, awaited: list[str], offset: int) -> None:
         awaited.append(_CLOSING[word])
         if len(awaited) > DEPTH_LIMIT:
             raise Refused(f"brackets are nested more than {DEPTH_LIMIT} deep", offset)
-    elif word in (")", "]", "}") and (not awaited or awaited.pop() != word):
-        raise Refused(f"this {word!r} closes nothing", offset)
+    elif word in (")", "]", "}"):
+        if not awaited:
+            raise Refused(f"this {word!r} closes nothing", offset)
+        if awaited[-1] != word:
+            raise Refused(f"{awaited[-1]!r} is missing before this {word!r}", offset)
+        awaited.pop()
 
 
 def _lexeme(kind: str, word: str, start: int) -> Lexeme:

@@ -14,14 +14,15 @@ PREFIX = "FLOWLEAF_"
 class Settings(BaseModel):
     """How this installation runs. Every field is the environment variable FLOWLEAF_ and its name in capitals."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Inputs may be secrets: a mistyped FLOWLEAF_PASSWORD is an unknown variable with the password as its value.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     home: Path = Field(Path(".flowleaf"), description="Folder of all data.")
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=1, le=65_535, description="Port to listen on.")
     url: str | None = Field(None, description="Public address, where it differs from host and port.")
-    database_url: str | None = Field(None, description="PostgreSQL; without it SQLite below home.")
-    redis_url: str | None = Field(None, description="Redis; without it an embedded one.")
+    database_url: str | None = Field(None, repr=False, description="PostgreSQL; without it SQLite below home.")
+    redis_url: str | None = Field(None, repr=False, description="Redis; without it an embedded one.")
     files: tuple[Path, ...] = Field((), description="Folders that file nodes may touch, ':' between; home/files.")
     http_allow: tuple[str, ...] = Field(
         (), description="Private hosts or networks that HTTP nodes may call, ',' between."
@@ -63,8 +64,7 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
             if error["type"] == "extra_forbidden":
                 problems.append(f"{name} is no setting")
                 hints.append(did_you_mean(name, [PREFIX + field.upper() for field in Settings.model_fields]))
-            elif error["loc"][0] == "password":
-                problems.append(f"{name} cannot be used")
             else:
-                problems.append(f"{name}: {error['msg'].lower()}, not {error['input']!r}")
+                is_secret = not Settings.model_fields[str(error["loc"][0])].repr
+                problems.append(f"{name}: {error['msg'].lower()}" + ("" if is_secret else f", not {error['input']!r}"))
         raise DefinitionError("; ".join(problems), hint=" ".join(hints) or None) from exc

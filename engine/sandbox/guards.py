@@ -17,17 +17,25 @@ from RestrictedPython.transformer import INSPECT_ATTRIBUTES
 
 Reader = Callable[[Any, str], Any]
 
+
+def words(text: str) -> frozenset[str]:
+    """The words of a list that is written as one text."""
+    return frozenset(text.split())
+
+
 NAMES: dict[type, frozenset[str]] = {}
 CLASS_NAMES: dict[type, frozenset[str]] = {}
 # (type, name) -> what to give instead of the attribute, made from the object.
 REPLACED: dict[tuple[type, str], Callable[[Any], Any]] = {}
 # Attributes that are data, such as the columns of a frame: reader(object, name) gives them or NotImplemented.
 FIELDS: dict[type, Reader] = {}
+# Types whose items may be set, and attributes that may be set.
 WRITABLE: set[type] = set()
+WRITABLE_NAMES: dict[type, frozenset[str]] = {}
 # What a class of the author's may be built on, beside other such classes.
 BASES: set[type] = {object, dict, list, set, str, int, float, tuple}
 
-EXCEPTION_NAMES = frozenset("args msg pos lineno colno value reason start end errno strerror".split())
+EXCEPTION_NAMES = words("args msg pos lineno colno value reason start end errno strerror")
 RECORD_NAMES = frozenset(("count", "index", "_asdict", "_replace", "_fields"))
 NAMED = (FunctionType, BuiltinFunctionType, MethodType)
 FORBIDDEN = frozenset(("format", "format_map", "mro", "with_traceback"))
@@ -127,11 +135,20 @@ def delete_attribute(ob: Any, name: Any) -> None:
     delattr(ob, name)
 
 
-def writable(ob: Any) -> Any:
-    """The object itself, if items and attributes of it may be set."""
+def writable(ob: Any, name: str | None = None) -> Any:
+    """The object itself, if its items, or the attribute of this name, may be set and deleted."""
     kind = type(ob)
-    if kind in WRITABLE or kind is AuthorClass or type(kind) is AuthorClass:
+    if kind is AuthorClass or type(kind) is AuthorClass:
         return ob
+    if name is None:
+        if kind in WRITABLE:
+            return ob
+    elif name in WRITABLE_NAMES.get(kind, ()):
+        return ob
+    elif (reader := FIELDS.get(kind)) is not None and reader(ob, name) is not NotImplemented:
+        return ob
+    elif not hasattr(kind, name) and kind in NAMES:
+        raise AttributeError(f"{kind.__name__!r} object has no attribute {name!r}", name=name, obj=ob)
     raise Denied(f"{_describe(ob)} cannot be changed by code nodes")
 
 
@@ -198,11 +215,11 @@ def _is_allowed(ob: Any, kind: type, name: str) -> bool:
     return _is_record(kind) and (name in RECORD_NAMES or name in kind._fields)  # type: ignore[attr-defined]
 
 
-def _order_after(ob: super) -> Sequence[type]:
+def _order_after(ob: Any) -> Sequence[type]:
     """The classes that `super()` looks through."""
     if ob.__self_class__ is None:
         return ()
-    order = ob.__self_class__.__mro__
+    order: tuple[type, ...] = ob.__self_class__.__mro__
     return order[order.index(ob.__thisclass__) + 1 :]
 
 
@@ -245,7 +262,7 @@ def _refuse(ob: Any, kind: type, name: str, has_default: bool) -> None:
         hint = "Use an f-string, or the % operator." if name in ("format", "format_map") else None
         raise Denied(f"the attribute {name!r} of {_describe(ob)} is not available in code nodes", hint)
     if not has_default:
-        raise AttributeError(f"{kind.__name__!r} object has no attribute {name!r}", name=name)
+        raise AttributeError(f"{kind.__name__!r} object has no attribute {name!r}", name=name, obj=ob)
 
 
 def _check_own(ob: Any, name: Any) -> None:
@@ -267,17 +284,18 @@ def _describe(ob: Any) -> str:
 
 
 def _allow_builtins() -> None:
-    shared = (str, int, float, dict, list, set, frozenset, tuple, bytes, bytearray)
+    shared: tuple[type, ...] = (str, int, float, dict, list, set, frozenset, tuple, bytes, bytearray)
     for kind in shared:
         allow(kind)
         CLASS_NAMES[kind] = NAMES[kind]
-    views = (type({}.keys()), type({}.values()), type({}.items()))
-    for kind in (bool, complex, type(None), type(NotImplemented), range, slice, object, *views):
+    views: tuple[type, ...] = (type({}.keys()), type({}.values()), type({}.items()))
+    plain: tuple[type, ...] = (bool, complex, type(None), range, slice)
+    for kind in (*plain, type(NotImplemented), object, *views):
         allow(kind)
     allow(GeneratorType, ("send", "close"))
     allow(property, ("setter", "getter", "deleter"))
     # Those that cannot be changed say so themselves.
-    WRITABLE.update(shared, (bool, complex, type(None), range, slice))
+    WRITABLE.update(shared, plain)
 
 
 _allow_builtins()

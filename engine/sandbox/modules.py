@@ -50,8 +50,8 @@ def load(name: str) -> ModuleProxy:
 def _make(name: str, entry: Entry) -> ModuleProxy:
     module = importlib.import_module(name)
     contents = {each: getattr(module, each) for each in entry.names.split() if hasattr(module, each)}
-    if entry.extra is not None:
-        contents |= entry.extra(module)
+    if entry.more is not None:
+        contents |= entry.more(module)
     for inner in TABLE:
         package, _, last = inner.rpartition(".")
         if package == name:

@@ -7,12 +7,12 @@ from typing import Any
 
 from engine.sandbox import guards, modules
 
-BUILTIN_NAMES = (
+BUILTIN_NAMES = guards.words(
     "abs all any ascii bin bool bytearray bytes callable chr classmethod complex dict divmod enumerate filter float "
     "format frozenset hash hex int isinstance issubclass iter len list map max min next object oct ord pow property "
     "range repr reversed round set slice sorted staticmethod str sum super tuple zip "
     "None True False Ellipsis NotImplemented __build_class__"
-).split()
+)
 
 # What C code of these imports while it runs, by the `__import__` of the frame that called it.
 C_IMPORTS = frozenset(("_decimal", "_strptime", "numpy", "pandas", "pyarrow", "time", "unicodedata", "zoneinfo"))

@@ -6,15 +6,19 @@ What the guards then do is in `guards.py`. Iteration and star-arguments need no 
 are harmless to iterate.
 """
 
+# ruff: noqa: N802, N815 (a visitor is named after the class of the nodes it visits)
+
 import ast
 from collections.abc import Collection, Container
 
 from RestrictedPython.transformer import INSPECT_ATTRIBUTES, IOPERATOR_TO_STR, RestrictingNodeTransformer
 
+from engine.sandbox.guards import words
+
 # Methods with special names that a class may define; all are called by operators only, with the object as self.
-METHODS = frozenset(
+METHODS = words(
     "__init__ __str__ __repr__ __eq__ __ne__ __lt__ __le__ __gt__ __ge__ __hash__ __bool__ __len__ __contains__ "
-    "__iter__ __next__ __getitem__ __call__ __enter__ __exit__ __add__ __sub__ __mul__ __truediv__ __neg__".split()
+    "__iter__ __next__ __getitem__ __call__ __enter__ __exit__ __add__ __sub__ __mul__ __truediv__ __neg__"
 )
 # Attributes with an underscore that may be read; the guard allows them on few types.
 READABLE = frozenset(("__name__", "_asdict", "_replace", "_make", "_fields"))
@@ -68,7 +72,7 @@ class Policy(RestrictingNodeTransformer):
 
     # What RestrictedPython allows unseen, or rewrites for guards that we do not need.
 
-    def visit_TemplateStr(self, node: ast.AST) -> None:  # noqa: N802
+    def visit_TemplateStr(self, node: ast.AST) -> None:
         self.not_allowed(node)
 
     def _keep(self, node: ast.AST) -> ast.AST:
@@ -91,11 +95,11 @@ class Policy(RestrictingNodeTransformer):
         if not (allow_magic_methods and name in METHODS):
             self.error(node, f"the name {name!r} starts with an underscore", "Such names are reserved: rename it.")
 
-    def visit_Name(self, node: ast.Name) -> ast.AST:  # noqa: N802
+    def visit_Name(self, node: ast.Name) -> ast.AST:
         self.check_name(node, node.id)
         return node
 
-    def visit_Global(self, node: ast.Global) -> ast.stmt | list[ast.stmt]:  # noqa: N802
+    def visit_Global(self, node: ast.Global) -> ast.stmt | list[ast.stmt]:
         for name in node.names:
             self.check_name(node, name)
         shared = [name for name in node.names if name in self._shared]
@@ -106,21 +110,21 @@ class Policy(RestrictingNodeTransformer):
             statements.append(ast.Global(names=rest))
         return [ast.copy_location(statement, node) for statement in statements]
 
-    def visit_Nonlocal(self, node: ast.Nonlocal) -> ast.AST:  # noqa: N802
+    def visit_Nonlocal(self, node: ast.Nonlocal) -> ast.AST:
         for name in node.names:
             self.check_name(node, name)
         return node
 
     # Attributes
 
-    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:  # noqa: N802
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
         reads = isinstance(node.ctx, ast.Load)
         if not (reads and (node.attr in READABLE or _is_super_init(node))):
             self._check_attribute(node, node.attr)
         self.node_contents_visit(node)
         if reads:
             return _call("_getattr_", node.value, ast.Constant(node.attr), at=node)
-        node.value = _call("_write_", node.value, at=node.value)
+        node.value = _call("_write_", node.value, ast.Constant(node.attr), at=node.value)
         return node
 
     def _check_attribute(self, node: ast.AST, name: str) -> None:
@@ -131,7 +135,7 @@ class Policy(RestrictingNodeTransformer):
 
     # Statements
 
-    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:  # noqa: N802
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
         target = node.target
         # Annotations are never evaluated, as if by `from __future__ import annotations`.
         if node.value is None:
@@ -139,7 +143,7 @@ class Policy(RestrictingNodeTransformer):
             return ast.copy_location(ast.Pass(), node)
         return self._keep(ast.copy_location(ast.Assign(targets=[target], value=node.value), node))
 
-    def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST | list[ast.stmt]:  # noqa: N802
+    def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST | list[ast.stmt]:
         """`a.b += c` with a evaluated once, b read through its guard and written through its guard."""
         target = node.target
         if isinstance(target, ast.Name):
@@ -151,7 +155,7 @@ class Policy(RestrictingNodeTransformer):
         if isinstance(target, ast.Attribute):
             self._check_attribute(node, target.attr)
             old = _call("_getattr_", load, ast.Constant(target.attr), at=node)
-            place = ast.Attribute(_call("_write_", load, at=node), target.attr, ast.Store())
+            place = ast.Attribute(_call("_write_", load, ast.Constant(target.attr), at=node), target.attr, ast.Store())
         else:
             key = self.gen_tmp_name()
             statements.append(ast.Assign([ast.Name(key, ast.Store())], self.visit(target.slice)))
@@ -161,7 +165,7 @@ class Policy(RestrictingNodeTransformer):
         statements.append(ast.Assign([place], _call("_inplace_", operator, old, self.visit(node.value), at=node)))
         return [ast.fix_missing_locations(ast.copy_location(statement, node)) for statement in statements]
 
-    def visit_Try(self, node: ast.Try) -> ast.AST:  # noqa: N802
+    def visit_Try(self, node: ast.Try) -> ast.AST:
         self._tries += 1
         kept = self._keep(node)
         self._tries -= 1
@@ -169,7 +173,7 @@ class Policy(RestrictingNodeTransformer):
 
     # Imports become assignments, so that nothing is read from a module but through our proxies.
 
-    def visit_Import(self, node: ast.Import) -> list[ast.stmt]:  # noqa: N802
+    def visit_Import(self, node: ast.Import) -> list[ast.stmt]:
         statements: list[ast.stmt] = []
         for alias in node.names:
             self._check_import(node, alias.name)
@@ -183,7 +187,7 @@ class Policy(RestrictingNodeTransformer):
                 statements.append(_assign(top, _call("_import_", ast.Constant(top), at=node), at=node))
         return statements
 
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.stmt | list[ast.stmt]:  # noqa: N802
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.stmt | list[ast.stmt]:
         if node.module == "__future__":
             return ast.copy_location(ast.Pass(), node)
         if node.level or node.module is None:
@@ -209,7 +213,7 @@ class Policy(RestrictingNodeTransformer):
 
     # Functions and classes
 
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:  # noqa: N802
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         self.check_name(node, node.name, allow_magic_methods=node.col_offset > 0)
         self.check_function_argument_names(node)
         node.returns = None
@@ -224,7 +228,7 @@ class Policy(RestrictingNodeTransformer):
         self._functions -= 1
         return kept
 
-    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:  # noqa: N802
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
         self.check_name(node, node.name)
         if node.keywords:
             self.error(node, "a class takes no keywords in code nodes", "Leave out metaclass= and the like.")
@@ -234,25 +238,25 @@ class Policy(RestrictingNodeTransformer):
 
     # Patterns: values are constants, since a dotted name would be read past the guards.
 
-    def visit_MatchValue(self, node: ast.MatchValue) -> ast.AST:  # noqa: N802
+    def visit_MatchValue(self, node: ast.MatchValue) -> ast.AST:
         value = node.value.operand if isinstance(node.value, ast.UnaryOp) else node.value
         if not isinstance(value, ast.Constant):
             self.error(node, "a pattern may hold constants only", "Compare with `if` instead.")
         return node
 
-    def visit_MatchClass(self, node: ast.MatchClass) -> ast.AST:  # noqa: N802
+    def visit_MatchClass(self, node: ast.MatchClass) -> ast.AST:
         known = isinstance(node.cls, ast.Name) and node.cls.id in MATCHABLE
         if not known or node.kwd_attrs or len(node.patterns) > 1:
             self.error(node, "a class pattern may name a built-in type only", "Use isinstance() for other classes.")
         return self._keep(node)
 
-    def visit_MatchAs(self, node: ast.MatchAs | ast.MatchStar) -> ast.AST:  # noqa: N802
+    def visit_MatchAs(self, node: ast.MatchAs | ast.MatchStar) -> ast.AST:
         self.check_name(node, node.name)
         return self._keep(node)
 
     visit_MatchStar = visit_MatchAs
 
-    def visit_MatchMapping(self, node: ast.MatchMapping) -> ast.AST:  # noqa: N802
+    def visit_MatchMapping(self, node: ast.MatchMapping) -> ast.AST:
         if not all(isinstance(key, ast.Constant) for key in node.keys):
             self.error(node, "a pattern may hold constants only", "Compare with `if` instead.")
         self.check_name(node, node.rest)

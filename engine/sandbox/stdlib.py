@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from engine.sandbox.guards import allow
+from engine.sandbox.guards import WRITABLE_NAMES, allow, words
 
 ALL = "*"
 
@@ -23,15 +23,15 @@ class Entry(NamedTuple):
         names: taken from the module as they are, where it has them.
         types: type -> the attributes of its objects; "*" for all public ones.
         on_class: type -> the attributes of the class itself.
-        writable: types whose items or attributes may be set.
-        extra: makes further contents out of the module, or other ones of the same name.
+        writable: types whose items may be set.
+        more: makes further contents out of the module, or other ones of the same name.
     """
 
     names: str
     types: dict[str, str] = {}
     on_class: dict[str, str] = {}
     writable: str = ""
-    extra: Callable[[Any], dict[str, Any]] | None = None
+    more: Callable[[Any], dict[str, Any]] | None = None
 
 
 def _calendar(module: Any) -> dict[str, Any]:
@@ -60,6 +60,11 @@ def _csv(module: Any) -> dict[str, Any]:
     return {}
 
 
+def _decimal(module: Any) -> dict[str, Any]:
+    WRITABLE_NAMES[module.Context] = frozenset(("Emax", "Emin", "capitals", "clamp", "prec", "rounding"))
+    return {}
+
+
 def _functools(module: Any) -> dict[str, Any]:
     def wraps(wrapped: Any, *ignored: Any) -> Any:
         """A decorator that changes nothing: the real one copies attributes by name."""
@@ -71,15 +76,15 @@ def _functools(module: Any) -> dict[str, Any]:
 
 def _hashlib(module: Any) -> dict[str, Any]:
     for sample in (module.sha256(), module.blake2b(), module.blake2s(), module.sha3_256(), module.shake_128()):
-        allow(type(sample), "block_size copy digest digest_size hexdigest name update".split())
+        allow(type(sample), words("block_size copy digest digest_size hexdigest name update"))
     return {}
 
 
 def _random(module: Any) -> dict[str, Any]:
-    names = (
+    names = words(
         "betavariate choice choices expovariate gauss getrandbits lognormvariate normalvariate paretovariate randbytes "
         "randint random randrange sample seed shuffle triangular uniform weibullvariate vonmisesvariate gammavariate"
-    ).split()
+    )
     allow(module.Random, names)
     return {name: getattr(module, name) for name in names}
 
@@ -129,19 +134,19 @@ TABLE: dict[str, Entry] = {
         "standard_b64encode urlsafe_b64decode urlsafe_b64encode"
     ),
     "bisect": Entry("bisect bisect_left bisect_right insort insort_left insort_right"),
-    "calendar": Entry("isleap leapdays monthcalendar monthrange timegm weekday", extra=_calendar),
+    "calendar": Entry("isleap leapdays monthcalendar monthrange timegm weekday", more=_calendar),
     "collections": Entry(
         "ChainMap Counter OrderedDict defaultdict deque",
         types={"ChainMap": ALL, "Counter": ALL, "OrderedDict": ALL, "defaultdict": ALL, "deque": ALL},
         on_class={"OrderedDict": "fromkeys"},
         writable="ChainMap Counter OrderedDict defaultdict deque",
-        extra=_collections,
+        more=_collections,
     ),
     "copy": Entry("copy deepcopy"),
     "csv": Entry(
         "DictReader DictWriter Error QUOTE_ALL QUOTE_MINIMAL QUOTE_NONE QUOTE_NONNUMERIC reader writer",
         types={"DictReader": "fieldnames line_num", "DictWriter": "fieldnames writeheader writerow writerows"},
-        extra=_csv,
+        more=_csv,
     ),
     "datetime": Entry(
         "MAXYEAR MINYEAR UTC date datetime time timedelta timezone",
@@ -159,7 +164,7 @@ TABLE: dict[str, Entry] = {
         "ROUND_FLOOR ROUND_HALF_DOWN ROUND_HALF_EVEN ROUND_HALF_UP ROUND_UP getcontext localcontext setcontext",
         types={"Context": ALL, "Decimal": ALL},
         on_class={"Decimal": "from_float"},
-        writable="Context",
+        more=_decimal,
     ),
     "difflib": Entry(
         "SequenceMatcher context_diff get_close_matches ndiff unified_diff",
@@ -173,11 +178,11 @@ TABLE: dict[str, Entry] = {
         types={"Fraction": "as_integer_ratio conjugate denominator imag limit_denominator numerator real"},
         on_class={"Fraction": "from_decimal from_float"},
     ),
-    "functools": Entry("cache cmp_to_key lru_cache partial reduce", extra=_functools),
+    "functools": Entry("cache cmp_to_key lru_cache partial reduce", more=_functools),
     "hashlib": Entry(
         "blake2b blake2s md5 new pbkdf2_hmac sha1 sha224 sha256 sha384 sha3_224 sha3_256 sha3_384 sha3_512 sha512 "
         "shake_128 shake_256",
-        extra=_hashlib,
+        more=_hashlib,
     ),
     "heapq": Entry("heapify heappop heappush heappushpop heapreplace merge nlargest nsmallest"),
     "hmac": Entry(
@@ -199,7 +204,7 @@ TABLE: dict[str, Entry] = {
         "abs add and_ concat contains countOf eq floordiv ge getitem gt index indexOf inv invert is_ is_not itemgetter "
         "le lshift lt matmul mod mul ne neg not_ or_ pos pow rshift sub truediv truth xor"
     ),
-    "random": Entry("Random", extra=_random),
+    "random": Entry("Random", more=_random),
     "re": Entry(
         "A ASCII DOTALL I IGNORECASE M MULTILINE S U UNICODE VERBOSE X compile error escape findall finditer fullmatch "
         "match search split sub subn",
@@ -215,9 +220,9 @@ TABLE: dict[str, Entry] = {
     ),
     "textwrap": Entry("dedent fill indent shorten wrap"),
     "time": Entry(
-        "ctime gmtime localtime mktime monotonic perf_counter process_time strftime strptime time time_ns", extra=_time
+        "ctime gmtime localtime mktime monotonic perf_counter process_time strftime strptime time time_ns", more=_time
     ),
-    "typing": Entry("", extra=_typing),
+    "typing": Entry("", more=_typing),
     "unicodedata": Entry(
         "bidirectional category combining decimal digit east_asian_width is_normalized lookup mirrored name normalize "
         "numeric unidata_version"
@@ -235,7 +240,5 @@ TABLE: dict[str, Entry] = {
             "version"
         },
     ),
-    "zoneinfo": Entry(
-        "ZoneInfoNotFoundError", types={"ZoneInfo": "dst fromutc key tzname utcoffset"}, extra=_zoneinfo
-    ),
+    "zoneinfo": Entry("ZoneInfoNotFoundError", types={"ZoneInfo": "dst fromutc key tzname utcoffset"}, more=_zoneinfo),
 }

@@ -42,8 +42,8 @@ def decode(payload: bytes | bytearray | memoryview) -> Any:
         raise ValueError("nested too deeply") from None
 
 
-def frame(kind: bytes, payload: bytes) -> bytes:
-    """The header to send before the payload.
+def header(kind: bytes, payload: bytes) -> bytes:
+    """What to send before the payload.
 
     Raises:
         ValueError: the payload is longer than the header can say.

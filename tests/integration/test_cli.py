@@ -224,8 +224,8 @@ def test_a_wrong_file_lists_all_that_is_wrong(flowleaf):
     text["connections"].append({"source": "gone", "output": "main", "target": "l", "input": "main"})
     called = flowleaf("run", "w.json", file=json.dumps(text))
     assert called.code == 2
-    assert "3 problems" in called.err
-    for part in ("unknown key 'colour'", "core.limit", "'gone' is no node's id"):
+    assert "4 problems" in called.err
+    for part in ("unknown key 'colour'", "core.limit", "unknown name 'itm'", "'gone' is no node's id"):
         assert part in called.err
 
 

@@ -3,9 +3,9 @@
 import calendar
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from functools import lru_cache
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from engine.errors import ExpressionError
@@ -33,8 +33,7 @@ _KNOWN = re.compile(rf"(?:{_DATE})(?:,?[ t]{_TIME})?", re.IGNORECASE)
 _MONTH_NUMBERS = {name[:length].lower(): n + 1 for n, name in enumerate(_MONTHS) for length in (3, 4, len(name))}
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(NamedTuple):
     """A point in time with its offset; `only_date`: it was given as a date without a time."""
 
     at: datetime

@@ -2,7 +2,7 @@
 
 import math
 import random as chance
-from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Decimal, localcontext
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Context, Decimal
 from typing import Any
 
 from engine.errors import ExpressionError
@@ -13,6 +13,8 @@ DIGITS_LIMIT = 30
 LENGTH_LIMIT = 1_000  # characters of a text that may be a number
 RANGE_LIMIT = 100_000
 
+# The longest whole number has 1,234 digits.
+_CONTEXT = Context(prec=2_000)
 _ROUNDINGS = {"common": ROUND_HALF_UP, "ceil": ROUND_CEILING, "floor": ROUND_FLOOR}
 _SYMBOLS = "$€£¥₹₩₽₺₴"
 
@@ -52,10 +54,7 @@ def _rounded(number: float, precision: int, method: str = "common") -> Decimal:
     exact = Decimal(repr(number))
     if not exact.is_finite():
         raise ExpressionError("this number is not finite")
-    with localcontext() as context:
-        # The longest whole number has 1,234 digits.
-        context.prec = 2_000
-        result = exact.quantize(Decimal(1).scaleb(-precision), _ROUNDINGS[method])
+    result = exact.quantize(Decimal((0, (1,), -precision)), _ROUNDINGS[method], _CONTEXT)
     # No "-0.00".
     return result if result else abs(result)
 

@@ -60,7 +60,7 @@ def title(scope: Scope, text: str) -> str:
 
 
 @offer("filter", name="trim")
-@offer("method", name="strip")
+@offer("method")
 def strip(text: str, characters: str | None = None) -> str:
     """The text without spaces (or without these characters) at both ends.
 
@@ -135,6 +135,8 @@ def lines(text: str) -> list[str]:
     """The lines of the text, without their ends.
 
     >>> "one\\ntwo\\n" | lines
+    ["one", "two"]
+    >>> "one\\ntwo".splitlines()
     ["one", "two"]
     """
     found = text.replace("\r\n", "\n").replace("\r", "\n").split("\n", LIST_LIMIT)
