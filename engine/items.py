@@ -350,6 +350,11 @@ def _to_table(rows: list[dict[str, Any]]) -> "pa.Table | None":
         if array is None:
             return None
         columns.append(array)
+    return table_of(columns, names)
+
+
+def table_of(columns: "Sequence[pa.Array | pa.ChunkedArray]", names: Sequence[str]) -> "pa.Table | None":
+    """The columns as a table, or None where a name holds half of a surrogate pair."""
     import pyarrow as pa  # noqa: PLC0415  0.2 s, and only tables need it
 
     try:

@@ -7,9 +7,10 @@ from engine.api import Context, Item, Items, NodeError, Params, did_you_mean, fi
 from engine.api import field as form_field
 from engine.convert import type_name
 
+# By kind; the field takes the place of FIELD.
 HINTS = {
-    "text": 'Make a list of it with a Set node, such as {{ item.tags | split(",") }}.',
-    "an object": "For its values as a list, put a Set node before with {{ item.name.values() }}.",
+    "text": 'Make a list of it before with a Set node, such as {{ item.FIELD | split(",") }}.',
+    "an object": "For its values as a list, put a Set node before, with {{ item.FIELD.values() }}.",
 }
 NOTHING: Any = object()
 
@@ -47,7 +48,8 @@ def split_out(ctx: Context, item: Item, params: SplitOutParams) -> Items:
         return Items([])
     if not isinstance(elements, list):
         kind = type_name(elements)
-        raise NodeError(f"{params.field} is {kind}, not a list", hint=HINTS.get(kind), retryable=False)
+        hint = HINTS.get(kind, "").replace("FIELD", params.field) or None
+        raise NodeError(f"{params.field} is {kind}, not a list", hint=hint, retryable=False)
     path = [params.field] if params.field in item.json else params.field.split(".")
     others = _without(item.json, path) if params.keep_others else {}
     name = params.into or path[-1]

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.convert.json_text import plain
 from engine.errors import NodeError
-from engine.items import FRAME_INDEX, Items, Lineage
+from engine.items import FRAME_INDEX, Items, Lineage, table_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +43,9 @@ def items_from_frame(frame: "pd.DataFrame", *, length: int | None = None) -> Ite
         raise NodeError(f"the frame has the column {repeated!r} twice", retryable=False)
     columns = [_arrow(frame.iloc[:, i]) for i in places]
     if names and all(isinstance(column, pa.ChunkedArray) for column in columns):
-        return Items(table=pa.Table.from_arrays(columns, names=names), lineage=lineage)
+        table = table_of(columns, names)
+        if table is not None:
+            return Items(table=table, lineage=lineage)
     lists = [c.to_pylist() if isinstance(c, pa.ChunkedArray) else c for c in columns]
     rows = [dict(zip(names, values, strict=True)) for values in zip(*lists, strict=True)]
     return Items(rows if names else [{} for _ in range(len(frame))], lineage=lineage)

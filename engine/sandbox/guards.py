@@ -140,14 +140,10 @@ def writable(ob: Any, name: str | None = None) -> Any:
     kind = type(ob)
     if kind is AuthorClass or type(kind) is AuthorClass:
         return ob
-    if name is None:
-        if kind in WRITABLE:
-            return ob
-    elif name in WRITABLE_NAMES.get(kind, ()):
+    may = kind in WRITABLE if name is None else name in WRITABLE_NAMES.get(kind, ()) or _is_field(ob, kind, name)
+    if may:
         return ob
-    elif (reader := FIELDS.get(kind)) is not None and reader(ob, name) is not NotImplemented:
-        return ob
-    elif not hasattr(kind, name) and kind in NAMES:
+    if name is not None and kind in NAMES and not hasattr(kind, name):
         raise AttributeError(f"{kind.__name__!r} object has no attribute {name!r}", name=name, obj=ob)
     raise Denied(f"{_describe(ob)} cannot be changed by code nodes")
 
@@ -190,6 +186,11 @@ class Missed:
 
 
 missed = Missed()
+
+
+def _is_field(ob: Any, kind: type, name: str) -> bool:
+    reader = FIELDS.get(kind)
+    return reader is not None and reader(ob, name) is not NotImplemented
 
 
 def _may_be_base(base: type) -> bool:

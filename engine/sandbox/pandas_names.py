@@ -52,6 +52,8 @@ ON_CLASS = {
     "Categorical": ("from_codes",),
 }
 
+MOMENTS = words("combine fromisoformat fromtimestamp max min now today utcnow")  # on Timestamp itself
+
 READ_OPTIONS = words(
     "header names index_col usecols dtype true_values false_values skipinitialspace skiprows skipfooter nrows "
     "na_values keep_default_na na_filter skip_blank_lines parse_dates date_format dayfirst thousands decimal "

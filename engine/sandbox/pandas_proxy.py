@@ -51,7 +51,7 @@ def make_frame(items: list[dict[str, Any]]) -> pd.DataFrame:
     Where items lack a field of whole numbers, the column is Int64: pandas would make floats, and so lose digits.
     """
     frame = pd.DataFrame(items, index=pd.RangeIndex(len(items)))
-    for column in frame.columns[frame.dtypes == float]:
+    for column in frame.select_dtypes("float").columns:
         values = [item[column] for item in items if item.get(column) is not None]
         if len(values) < len(items) and all(type(value) is int and abs(value) < 2**63 for value in values):
             whole = [item.get(column) for item in items]
@@ -94,8 +94,7 @@ def _allow_pandas() -> None:
     for dtype in names.DTYPES.split():
         allow(getattr(pd, dtype), ("itemsize", "kind", "name"))
     for value in (pd.Timestamp(0), pd.Timedelta(0), pd.NaT, pd.Period("2020"), pd.Interval(0, 1)):
-        on_class = "now today utcnow fromtimestamp fromisoformat combine min max".split()
-        allow(type(value), on_class=on_class if type(value) is pd.Timestamp else ())
+        allow(type(value), on_class=names.MOMENTS if type(value) is pd.Timestamp else ())
 
 
 def _allow_numpy() -> None:
@@ -123,9 +122,9 @@ def _pandas_types() -> Iterable[type]:
     timed = _SAMPLE.set_index("time")
     category, length = text.astype("category"), time - time
     samples: list[Any] = [
-        _SAMPLE, number, _SAMPLE.groupby("text"), number.groupby(text), _SAMPLE.loc, _SAMPLE.iloc, _SAMPLE.at, _SAMPLE.iat,
-        number.loc, number.iloc, number.at, number.iat, text.str, time.dt, length.dt, time.dt.to_period("D").dt, category.cat,
-        number.rolling(1), number.expanding(), number.ewm(1), number.groupby(text).rolling(1), timed.resample("D"),
+        _SAMPLE, number, _SAMPLE.groupby("text"), number.groupby(text), _SAMPLE.loc, _SAMPLE.iloc, _SAMPLE.at,
+        _SAMPLE.iat, number.loc, number.iloc, number.at, number.iat,
+        text.str, time.dt, length.dt, time.dt.to_period("D").dt, category.cat, number.rolling(1), number.expanding(), number.ewm(1), number.groupby(text).rolling(1), timed.resample("D"),
         number.groupby(text).expanding(), number.groupby(text).ewm(1), timed.groupby("text").resample("D"),
         timed.to_period("D").resample("D"), (time - time).to_frame("x").set_index("x").resample("D"),
     ]  # fmt: skip

@@ -148,7 +148,7 @@ def _pattern(source: Any) -> Any:
 
 def _whole(text: str) -> str:
     """The text without halves of surrogate pairs, which RE2 refuses."""
-    return text.encode("utf-8", "replace").decode()
+    return text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
 
 
 def _matches(a: Any, pattern: Any) -> bool:
@@ -177,7 +177,9 @@ def _truth(value: Any) -> bool | None:
     """True and false also as text or number; None for null."""
     if value is None or isinstance(value, bool):
         return value
-    known = TRUTHS.get(value.strip().lower() if isinstance(value, str) else dumps(value).decode())
+    if _is_number(value) and value in (0, 1):
+        return bool(value)
+    known = TRUTHS.get(value.strip().lower()) if isinstance(value, str) else None
     if known is None:
         raise _refusal(
             f"neither true nor false: {_named(value)}", "true, yes and 1 are true; false, no and 0 are false."

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine.errors import ExpressionError
@@ -63,8 +63,13 @@ WORDS = [
         "!",
         "\\",
     ],
-    *{entry.name for entry in documented()},
+    *sorted({entry.name for entry in documented()}),
 ]
+
+
+def examples(count: int) -> settings:
+    """So many examples, however slow the machine."""
+    return settings(max_examples=count, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def same(a: Any, b: Any) -> bool:
@@ -78,6 +83,7 @@ def same(a: Any, b: Any) -> bool:
     return bool(a == b or a != a)
 
 
+@examples(100)
 @given(VALUES)
 def test_any_value_passes_through_unchanged(value):
     assert value_of("{{ item.x }}", {"x": value}) is value
@@ -87,12 +93,14 @@ def test_any_value_passes_through_unchanged(value):
     assert values[0] is values[1] is value
 
 
+@examples(100)
 @given(TEXTS, TEXTS)
 def test_any_text_around_an_expression_stays(before, after):
     before, after = before.replace("{", "("), after.replace("{", "(")
     assert value_of(before + "{{ item.x }}" + after, {"x": "-"}) == f"{before}-{after}"
 
 
+@examples(100)
 @given(TEXTS)
 def test_any_name_can_be_a_field(name):
     literal = json.dumps(name)
@@ -100,6 +108,7 @@ def test_any_name_can_be_a_field(name):
     assert value_of("item[vars.name]", {name: 5}, vars={"name": name}) == 5
 
 
+@examples(100)
 @given(VALUES.filter(lambda value: not isinstance(value, float)))
 def test_json_written_is_json_read(value):
     written = value_of("item.x | tojson", {"x": value})
@@ -108,20 +117,20 @@ def test_json_written_is_json_read(value):
     )
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(st.text())
 def test_any_text_in_braces_gives_a_value_or_an_expression_error(text):
     attempt("{{ " + text + " }}")
     attempt(text)
 
 
-@settings(max_examples=500)
+@examples(500)
 @given(st.lists(st.sampled_from(WORDS), max_size=12), VALUES)
 def test_any_words_in_braces_give_a_value_or_an_expression_error(words, value):
     attempt("{{ " + " ".join(words) + " }}", value)
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(st.data())
 def test_any_function_of_any_values_gives_json_or_an_expression_error(data):
     entry = data.draw(st.sampled_from([entry for entry in documented() if entry.kind != "name"]))
@@ -148,6 +157,7 @@ def attempt(text: str, value: Any = None) -> None:
         assert "object at 0x" not in exc.message
 
 
+@examples(100)
 @given(TEXTS)
 def test_renaming_nothing_changes_nothing(text):
     assert rename_labels(text, {}) == text
