@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from engine.errors import ExpressionError
+from engine.errors import ExpressionError, MissingValue
 from engine.events import NodeResult
 from engine.items import Items
 from engine.program import Program
@@ -112,7 +112,7 @@ class Ancestor:
     def _end(self, index: int) -> Row:
         items = self.items
         if not items:
-            raise ExpressionError(
+            raise MissingValue(
                 f'"{self._label}" gave no items', hint=f'Write node("{self._label}").items and | default(...).'
             )
         return items[index]

@@ -40,7 +40,7 @@ class Template:
     """
 
     __slots__ = (
-        "_build", "_may_miss", "leaves", "node_type", "outputs", "per_item", "problems", "raw", "static", "uses_items",
+        "_build", "_columns", "_may_miss", "leaves", "node_type", "outputs", "per_item", "problems", "raw", "static", "uses_items",
         "volatile",
     )  # fmt: skip
 
@@ -55,11 +55,13 @@ class Template:
         except InvalidParams as exc:
             self.problems.append(Problem(exc.code, exc.message, exc.hint, node_id=None))
         self.leaves += self._expressions(self.raw, (), node_type.params)
-        self.per_item = any(leaf.expression.per_item for leaf in self.leaves)
+        self.per_item = any(_varies(leaf.expression) for leaf in self.leaves)
         self.volatile = any(leaf.expression.volatile for leaf in self.leaves)
         self.uses_items = any("items" in leaf.expression.uses for leaf in self.leaves)
         # Places whose fields take the error of a missing value for a value.
         self._may_miss: frozenset[Path] = frozenset()
+        # Places that are given a value per item, in nodes that take all items at once.
+        self._columns: frozenset[Path] = frozenset()
         self._build = _builder(self.raw, {leaf.path: i for i, leaf in enumerate(self.leaves)})
         if not self.problems:
             self._validate()
@@ -98,7 +100,7 @@ class Template:
         batch = self.node_type.shape in ("items", "inputs", "frame")
         # Stands for the values that a field would have per item; a field that takes them marks it as accepted.
         markers: dict[Path, PerItem[Any]] = {
-            leaf.path: PerItem([], constant=False) for leaf in self.leaves if batch and leaf.expression.per_item
+            leaf.path: PerItem([], constant=False) for leaf in self.leaves if batch and _varies(leaf.expression)
         }
         filled = self._build([markers.get(leaf.path, leaf.expression.text) for leaf in self.leaves])
         unknown: set[Path] = {leaf.path for leaf in self.leaves}
@@ -119,10 +121,13 @@ class Template:
             if not self.leaves:
                 self.static = params
         self._may_miss = frozenset(path for path, marker in markers.items() if marker.keeps_missing)
-        for path, marker in markers.items():
+        takes_columns = self.node_type.shape == "items"
+        self._columns = frozenset(path for path, marker in markers.items() if marker.accepted and takes_columns)
+        needs_item = {leaf.path for leaf in self.leaves if leaf.expression.per_item}
+        for path in markers:
             if any(path[: len(place)] == place for place in refused):
                 continue
-            if not marker.accepted or self.node_type.shape != "items":
+            if path not in self._columns and path in needs_item:
                 message = "`item` differs from item to item, but this field is read once for all of them"
                 self.problems.append(Problem("node.expression", message, PER_ITEM_HINT, field=dotted(path)))
 
@@ -143,7 +148,7 @@ class Template:
         errors: dict[int, NodeError] = {}
         for path, expression in self.leaves:
             try:
-                if expression.per_item and items is not None:
+                if path in self._columns and items is not None:
                     column, failed = evaluate_column(expression, scope, items)
                     values.append(PerItem(column, constant=False))
                     for index, error in failed.items():
@@ -201,6 +206,11 @@ class Template:
             error = ExpressionError(f"{dotted(path) or 'params'}{source} {humane(first)}")
             error.param = dotted(path)
             raise error from exc
+
+
+def _varies(expression: Expression) -> bool:
+    """Whether its value may differ from item to item: it reads the item, or is drawn anew for each."""
+    return expression.per_item or "random" in expression.uses
 
 
 def evaluate_column(expression: Expression, scope: Scope, items: Items) -> tuple[list[Any], dict[int, ExpressionError]]:

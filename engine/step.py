@@ -143,7 +143,9 @@ class StepRun:
             params, kept = self._filled()
             made = self._call_batch(params, kept)
             if asyncio.iscoroutine(made):
-                made = asyncio.run(made)  # a frame node written as `async def`: this is a thread without a loop
+                made = asyncio.run(
+                    _awaited(made, self.node_type)
+                )  # a frame node written as `async def`: this is a thread without a loop
             return self._checked(made, kept)
 
         if self.is_heavy or self.node.timeout_s is not None:
@@ -222,7 +224,7 @@ class StepRun:
         done = 0
         last = asyncio.get_running_loop().time()
         running: dict[asyncio.Task[Any], int] = {}
-        error: NodeError | None = None
+        error: StudioError | None = None
         try:
             while True:
                 while len(running) < CONCURRENCY and error is None:
@@ -238,17 +240,18 @@ class StepRun:
                     try:
                         made[index] = task.result()
                         done += 1
-                    except NodeError as exc:
+                    except StudioError as exc:
                         if index < failed:
                             failed, error = index, exc
-                for task in [t for t, index in running.items() if index > failed]:
-                    task.cancel()
+                late = {task: index for task, index in running.items() if index > failed}
+                for task in late:
+                    del running[task]
+                await _stop(late)
                 if (now := asyncio.get_running_loop().time()) - last > PROGRESS_S:
                     last = now
                     self.progress(done, len(items))
-        except asyncio.CancelledError:
+        finally:
             await _stop(running)
-            raise
         if error is not None:
             raise error
         return self._gathered(made)
@@ -263,8 +266,6 @@ class StepRun:
 
         try:
             return await self._attempts(attempt)
-        except asyncio.CancelledError:
-            raise
         except NodeError as exc:
             context.reject(index, exc)
             return None
@@ -329,7 +330,7 @@ class StepRun:
         outputs = made if isinstance(made, dict) else {self.template.outputs[0]: made}
         outputs = {name: _items(items, name, self.node_type) for name, items in outputs.items()}
         if self.node_type.shape in ("inputs", "trigger"):
-            return self._complete(outputs)
+            return self._with_aside(self._complete(outputs))
         for name, items in outputs.items():
             lineage = items.lineage
             if lineage is None and len(self.items) == 1:

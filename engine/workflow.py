@@ -162,7 +162,7 @@ class Reading(NamedTuple):
     Attributes:
         problems: all that is wrong with the file's form.
         unsure: labels of which it is not sure what node they mean.
-        whole: whether every connection is there, and every node that they may lead to.
+        whole: whether every node and every connection is there.
     """
 
     workflow: Workflow
@@ -204,7 +204,7 @@ def from_data(data: Any) -> Reading:
     nodes = _models(Node, [_labelled(n) for n in lists["nodes"]], "node", problems)
     connections = _models(Connection, lists["connections"], "connection", problems)
     notes = _models(Note, lists["notes"], "note", problems)
-    all_nodes = "nodes" in data and len(nodes) == len(lists["nodes"])
+    all_nodes = isinstance(data.get("nodes", []), list) and len(nodes) == len(lists["nodes"])
     all_connections = isinstance(data.get("connections", []), list) and len(connections) == len(lists["connections"])
     head: dict[str, Any] = {}
     for key, model in (("name", Workflow), ("settings", Workflow)):
@@ -214,13 +214,15 @@ def from_data(data: Any) -> Reading:
             head[key] = getattr(model(**{key: data[key]}), key)
         except ValidationError as exc:
             problems += validation_problems(exc, place="", model=Settings)
+    labels = {str(node["label"]) for node in map(_labelled, lists["nodes"]) if isinstance(node, dict)}
     nodes, unsure = _unique(nodes, problems)
     if not all_nodes:
         # A node whose id cannot be read may be where a connection leads to.
         ids = {node.id for node in nodes}
         connections = [c for c in connections if c.source in ids and c.target in ids]
     workflow = Workflow(**head, nodes=tuple(nodes), connections=tuple(connections), notes=tuple(notes))
-    return Reading(workflow, problems, unsure, all_nodes and all_connections)
+    whole = all_nodes and all_connections and len(nodes) == len(lists["nodes"])
+    return Reading(workflow, problems, unsure | (labels - {node.label for node in nodes}), whole)
 
 
 def _labelled(node: Any) -> Any:

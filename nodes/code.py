@@ -2,6 +2,8 @@
 
 from typing import Any, Literal
 
+from pydantic import ValidationInfo, field_validator
+
 from engine.api import Context, Items, Params, PerItem, field, node
 
 STARTER = """\
@@ -21,6 +23,17 @@ class CodeParams(Params):
     )
     inputs: dict[str, PerItem[Any]] = field({}, help="Values the code sees as `params`, such as {{ vars.rate }}.")
 
+    @field_validator("inputs")
+    @classmethod
+    def _per_item(cls, inputs: dict[str, PerItem[Any]], info: ValidationInfo) -> dict[str, PerItem[Any]]:
+        for name, value in inputs.items():
+            if info.data.get("shape") == "items" and not value.constant:
+                raise ValueError(
+                    f"{name} differs from item to item, and the code runs once for all of them: "
+                    "read the field in the code, or choose the shape item"
+                )
+        return inputs
+
 
 @node(
     "core.code",
@@ -30,6 +43,10 @@ class CodeParams(Params):
 )
 async def code(ctx: Context, items: Items, params: CodeParams) -> Items:
     """Change items with Python, walled in: no files, no network, a share of time and memory.
+
+    With the shape `items`, the code sees a list of dicts: change them, or return a list of dicts, one dict, or a
+    DataFrame; `df` is the items as a DataFrame. With the shape `item`, it runs for each item and sees `item`. `print` and
+    `log()` write to the node's log.
 
     Example:
       params:
@@ -42,6 +59,4 @@ async def code(ctx: Context, items: Items, params: CodeParams) -> Items:
     if params.shape == "item":
         values = [{name: names[name][i] for name in names} for i in range(len(items))]
         return await ctx.run_code(params.source, items, shape="item", inputs=values)
-    return await ctx.run_code(
-        params.source, items, shape="items", inputs={name: names[name].once(f"inputs.{name}") for name in names}
-    )
+    return await ctx.run_code(params.source, items, shape="items", inputs={n: names[n].once(n) for n in names})

@@ -49,13 +49,11 @@ def _read(ctx: Context, params: ReadFileParams) -> Items:
         )
     with ctx.open_file(params.path) as file:
         data = file.read()
+    if form == "csv":
+        delimiter = None if params.delimiter == "auto" else params.delimiter
+        return items_from_csv(data, delimiter=delimiter, types=params.types, encoding=params.encoding, what=params.path)
     try:
-        if form == "csv":
-            delimiter = None if params.delimiter == "auto" else params.delimiter
-            return items_from_csv(data, delimiter=delimiter, types=params.types, encoding=params.encoding)
         data = data.removeprefix(BYTE_ORDER_MARK)
         return items_from_json(data) if form == "json" else items_from_ndjson(data)
     except NodeError as exc:
-        exc.args = (f"{params.path}: {exc.message.removeprefix('the file: ')}",)
-        exc.message = exc.args[0]
-        raise
+        raise NodeError(f"{params.path}: {exc.message}", hint=exc.hint, retryable=False) from exc

@@ -1,6 +1,7 @@
 """JSON values: what they are called, how they read as text, how large they are."""
 
 import json
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -38,7 +39,22 @@ def as_json(value: Any, *, indent: int = 0, sort_keys: bool = False) -> str:
             # Integers over 64 bits and nesting over 254 levels: slower, but the same text.
             pass
     separators = None if indent else (",", ":")
-    return json.dumps(value, ensure_ascii=False, indent=indent or None, separators=separators, sort_keys=sort_keys)
+    encoder = json.JSONEncoder(
+        ensure_ascii=False, indent=indent or None, separators=separators, sort_keys=sort_keys, allow_nan=False
+    )
+    try:
+        return encoder.encode(value)
+    except ValueError:
+        return encoder.encode(_without_nan(value))
+
+
+def _without_nan(value: Any) -> Any:
+    """The value with null for each number that is not finite, as orjson writes it."""
+    if isinstance(value, list):
+        return [_without_nan(inner) for inner in value]
+    if isinstance(value, dict):
+        return {key: _without_nan(inner) for key, inner in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def size_of(value: Any, limit: int, *, indent: int = 0) -> int:

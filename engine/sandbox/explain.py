@@ -34,7 +34,7 @@ def explain(error: BaseException) -> Facts:
         line, message, hint = error.line, error.message, error.hint
     else:
         line = innermost_line(error.__traceback__)
-        message, hint = _message(error), _hint(error)
+        message, hint = _message(error), _safe_hint(error)
     place = f"line {line}: " if line else ""
     return {"message": (place + message)[:LONGEST_MESSAGE], "line": line, "hint": hint and hint[:LONGEST_MESSAGE]}
 
@@ -59,14 +59,21 @@ def _message(error: BaseException) -> str:
     return f"{name}: {text}" if text else name
 
 
+def _safe_hint(error: BaseException) -> str | None:
+    try:
+        return _hint(error)
+    except Exception:  # noqa: BLE001 (an error of the author's own class may hold anything)
+        return None
+
+
 def _hint(error: BaseException) -> str | None:
     if isinstance(error, Denied | NotPlain):
         return error.hint
     if isinstance(error, KeyError) and missed.error is error:
         return _key_hint(error, missed.container)
-    if isinstance(error, NameError) and error.name:
+    if isinstance(error, NameError) and type(error.name) is str:
         return _name_hint(error.name, error.__traceback__)
-    if isinstance(error, AttributeError) and error.name:
+    if isinstance(error, AttributeError) and type(error.name) is str:
         return _attribute_hint(error.name, error.obj)
     return None
 

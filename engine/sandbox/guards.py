@@ -194,7 +194,7 @@ def _is_field(ob: Any, kind: type, name: str) -> bool:
 
 
 def _may_be_base(base: type) -> bool:
-    return base in BASES or (issubclass(base, Exception) and base.__module__ == "builtins")
+    return base in BASES or _is_record(base) or (issubclass(base, Exception) and base.__module__ == "builtins")
 
 
 def _is_allowed(ob: Any, kind: type, name: str) -> bool:
@@ -211,9 +211,7 @@ def _is_allowed(ob: Any, kind: type, name: str) -> bool:
         return name == "__init__" or _gives(_order_after(ob), name)
     if type(kind) is AuthorClass:
         return _gives(kind.__mro__, name, own=ob.__dict__)
-    if isinstance(ob, BaseException):
-        return name in EXCEPTION_NAMES
-    return _is_record(kind) and (name in RECORD_NAMES or name in kind._fields)  # type: ignore[attr-defined]
+    return _gives_field(kind, name)
 
 
 def _order_after(ob: Any) -> Sequence[type]:
@@ -229,14 +227,21 @@ def _gives(order: Iterable[type], name: str, *, own: Container[str] = ()) -> boo
 
     Only that class counts: one further on in the order may have an innocent attribute of the same name.
     """
-    if name.startswith("_"):
+    if name.startswith("_") and name not in RECORD_NAMES:
         return False
     for base in order:
         if name in vars(base):
             if type(base) is AuthorClass or name in NAMES.get(base, ()):
                 return True
-            return issubclass(base, BaseException) and name in EXCEPTION_NAMES
+            return _gives_field(base, name)
     return name in own
+
+
+def _gives_field(kind: Any, name: str) -> bool:
+    """Whether this is an exception or named tuple, and the name a field of it."""
+    if issubclass(kind, BaseException):
+        return name in EXCEPTION_NAMES
+    return _is_record(kind) and (name in RECORD_NAMES or name in kind._fields)
 
 
 def _is_known(kind: type) -> bool:

@@ -101,4 +101,4 @@ def shown(value: Any) -> str:
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"sep and end must be text, not {type(value).__name__}")
-    return value
+    return str.__str__(value)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas._libs.tslibs import timezones
 
 from engine.sandbox import pandas_names as names
 from engine.sandbox.guards import FIELDS, REPLACED, WRITABLE, WRITABLE_NAMES, Denied, ModuleProxy, allow
@@ -29,6 +30,7 @@ class RowOrigin(str):
 
 def make_proxies() -> dict[str, ModuleProxy]:
     """`pandas` and `numpy`; from now on the guards know their types."""
+    _forbid_zone_files()
     _allow_pandas()
     _allow_numpy()
     frames = _pick(pd, names.PANDAS) | {
@@ -67,6 +69,17 @@ def without_origin(ob: Any) -> Any:
 
 def _pick(module: Any, listed: str) -> dict[str, Any]:
     return {name: getattr(module, name) for name in listed.split()}
+
+
+def _forbid_zone_files() -> None:
+    """Make `tz="dateutil//any/path"` fail, wherever pandas takes a time zone: dateutil would open that path."""
+
+    def refuse(name: str) -> None:
+        raise Denied(f"the time zone {name!r} is not available", "Write it as Europe/Berlin.")
+
+    if not hasattr(timezones, "dateutil_gettz"):
+        raise AttributeError("pandas looks up time zones in another way than the sandbox knows")
+    timezones.dateutil_gettz = refuse
 
 
 def _allow_pandas() -> None:

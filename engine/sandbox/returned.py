@@ -54,7 +54,7 @@ def _rows(value: Any) -> list[dict[Any, Any]]:
 
 def _unwrapped(rows: list[dict[Any, Any]], places: Mapping[int, int]) -> list[dict[Any, Any]]:
     """Rows without their `{"json": ...}`, if all have it and were written so: input items are what they are."""
-    wrapped = all(len(row) == 1 and isinstance(row.get("json"), dict) for row in rows)
+    wrapped = all(len(row) == 1 and isinstance(dict.get(row, "json"), dict) for row in rows)
     if not wrapped or all(id(row) in places for row in rows):
         return rows
     return [row["json"] for row in rows]

@@ -55,30 +55,26 @@ def run(job: Job, log: Log) -> Outcome:
         MemoryError: as it says.
     """
     try:
-        program = compile_source(job.source, ("items" if job.shape == "items" else "item", "params", "df"), IMPORTABLE)
+        program = compile_source(job.source, (job.shape, "params", "df"), IMPORTABLE)
         if job.check_only:
             return Outcome(values.plain_json([]), [], {})
         namespace = new_namespace(log.output, log.log)
         exec(program.code, namespace)  # noqa: S102 (defines the function, in the namespace of the guards)
         code = namespace.pop("code")
-    except Exception as error:  # noqa: BLE001
-        raise Failed(explain(error)) from None
-    try:
         found = _run_items(code, program, job) if job.shape == "items" else _run_each(code, program, job)
+        return _plain(found, job)
+    except (Failed, MemoryError):
+        raise
+    except BaseException as error:  # noqa: BLE001 (SystemExit and the like are the author's too)
+        raise Failed(explain(error)) from None
     finally:
         log.finish()
-    return _plain(found, job)
 
 
 def _run_items(code: Code, program: Program, job: Job) -> _Rows:
     items = list(job.items)  # kept, for the author may empty the list
-    try:
-        value = code(job.items, job.inputs, _frame(program, items))
-        found = returned(value, items, job.items)
-    except MemoryError:
-        raise
-    except BaseException as error:  # noqa: BLE001 (SystemExit and the like are the author's too)
-        raise Failed(explain(error)) from None
+    value = code(job.items, job.inputs, _frame(program, items))
+    found = returned(value, items, job.items)
     return _Rows(found.rows, found.sources, {})
 
 

@@ -178,10 +178,8 @@ def _field(path: str) -> str:
 
 def _ordered(value: Any) -> list[Any]:
     # Sorted where that can be: the order of a set of texts differs from run to run.
-    try:
-        return sorted(value)
-    except TypeError:
-        return list(value)
+    kinds = set(map(type, value))
+    return sorted(value) if kinds <= {int, float} or kinds == {str} else list(value)
 
 
 def _nothing(_: Any) -> None:

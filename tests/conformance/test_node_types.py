@@ -13,8 +13,8 @@ from pydantic import BaseModel
 import nodes
 from engine.api import Example, NodeType
 from engine.registry import Registry
-from tests.support.nodes import ADA, NamedServices, run_example, run_step
 from tests.support.http_server import raw_server
+from tests.support.nodes import ADA, NamedServices, run_example, run_step
 
 TYPES = Registry().discover()
 EXAMPLES = [(t, example) for t in TYPES for example in t.examples()]

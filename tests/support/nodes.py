@@ -74,9 +74,7 @@ def run_step(
 ) -> NodeResult:
     """The result of the node on just these items, however few; `request` starts a trigger."""
     given = Node(id="node", type=node_type.name, label="node", params=dict(params))
-    state = StepState(
-        services, execution_id="e", node_id="node", now=services.now, stop=True, cancelled=lambda: False
-    )
+    state = StepState(services, execution_id="e", node_id="node", now=services.now, stop=True, cancelled=lambda: False)
     step = StepRun(
         given,
         node_type,

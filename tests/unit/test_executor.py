@@ -557,3 +557,25 @@ def test_only_the_trigger_that_starts_gives_items():
     )  # fmt: skip
     ran = run(flow, items=[{"n": 1}], trigger="a")
     assert (ran["x"], ran["y"], ran["both"]) == ([{"n": 1}], [], [{"n": 1}])
+
+
+def test_what_is_drawn_by_chance_is_drawn_for_each_item():
+    rows = run(chain(start([{"n": 1}, {"n": 2}]), node("s", params={"fields": {"id": "{{ uuid() }}"}})))["s"]
+    assert rows[0]["id"] != rows[1]["id"]
+    waits = {"seconds": "{{ random() / 1000 }}"}
+    assert run(chain(start([{"n": 1}] * 3), node("w", "test.wait", waits)), registry=REGISTRY).status == "succeeded"
+    assert len(run(chain(start([{}] * 9), node("l", "core.limit", {"count": "{{ random_int(2, 4) }}"})))["l"]) in (
+        2,
+        3,
+        4,
+    )
+
+
+def test_a_node_that_gave_nothing_is_a_missing_value():
+    flow = workflow(
+        start([{"n": 1}]),
+        node("none", "core.filter", {"conditions": [{"value": "{{ item.n }}", "test": "equals", "other": 2}]}),
+        node("s", params={"fields": {"x": '{{ node("none").first.n | default("nobody") }}'}}),
+        paths=("start > none", "none.rejected > s"),
+    )
+    assert run(flow)["s"] == [{"n": 1, "x": "nobody"}]

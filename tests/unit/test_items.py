@@ -47,7 +47,7 @@ def through_table(rows: list[dict[str, Any]]) -> list[dict[str, Any]] | None:
 # Rows and table
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(ROWS)
 def test_a_table_stands_for_rows_only_where_nothing_is_lost(rows):
     back = through_table(rows)
@@ -55,7 +55,7 @@ def test_a_table_stands_for_rows_only_where_nothing_is_lost(rows):
     assert back is None or [list(row) for row in back] == [list(row) for row in rows]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(ROWS)
 def test_a_frame_brings_back_every_value_that_was_there(rows):
     back = items_from_frame(Items(rows).frame(), length=len(rows)).rows

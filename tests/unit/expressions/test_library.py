@@ -11,8 +11,13 @@ ITEMS = [
 ]
 
 
+ODD = {"n": float("nan"), "i": [float("inf"), 2**64]}
+
+
 def check(expression, value):
-    found = value_of("{{ " + expression + " }}", {"o": {"a": 1, "b": 2}, "t": "text", "n": 3, "z": None}, items=ITEMS)
+    found = value_of(
+        "{{ " + expression + " }}", {"o": {"a": 1, "b": 2}, "t": "text", "n": 3, "z": None, "odd": ODD}, items=ITEMS
+    )
     assert found == value
     assert type(found) is type(value)
 
@@ -179,6 +184,8 @@ def test_lists(expression, value):
         ("item.o | tojson", '{"a":1,"b":2}'),
         ("item.o | tojson(2)", '{\n  "a": 1,\n  "b": 2\n}'),
         ("(2 ** 70) | to_json", "1180591620717411303424"),
+        ("item.odd | tojson", '{"n":null,"i":[null,18446744073709551616]}'),
+        ("item.odd | tojson(1)", '{\n "n": null,\n "i": [\n  null,\n  18446744073709551616\n ]\n}'),
         ('"[1, 2.5, null]" | from_json', [1, 2.5, None]),
         ('("x" | tojson) | fromjson', "x"),
         ('"a=b&c d/é" | url_encode', "a%3Db%26c%20d%2F%C3%A9"),

@@ -41,9 +41,11 @@ EQUAL = [
 ORDER = [  # value, other, then whether it is greater, greater or equal, less, less or equal
     (2, 1, True, True, False, False), (1, 1, False, True, False, True), (1, 1.0, False, True, False, True),
     (1, 2.5, False, False, True, True), ("10", 9, True, True, False, False), (9, "10", False, False, True, True),
-    ("10", "9", False, False, True, True), ("b", "a", True, True, False, False), ("1.5e1", 15, False, True, False, True),
+    ("10", "9", False, False, True, True), ("b", "a", True, True, False, False),
+    ("1.5e1", 15, False, True, False, True),
     (2**70, 2.0**69, True, True, False, False), ("2026-02-01", "2025-12-31", True, True, False, False),
-    (None, 1, False, False, False, False), (1, None, False, False, False, False), (None, None, False, False, False, False),
+    (None, 1, False, False, False, False), (1, None, False, False, False, False),
+    (None, None, False, False, False, False),
     ("abc", 5, NO, NO, NO, NO), (5, "", NO, NO, NO, NO), (True, 1, NO, NO, NO, NO), (True, False, NO, NO, NO, NO),
     ([1], 1, NO, NO, NO, NO), ({}, {}, NO, NO, NO, NO), ("NaN", 1, NO, NO, NO, NO),
 ]  # fmt: skip
@@ -68,10 +70,12 @@ OTHERS = [
     ("is_empty", None, True), ("is_empty", "", True), ("is_empty", [], True), ("is_empty", {}, True),
     ("is_empty", GONE, True), ("is_empty", 0, False), ("is_empty", False, False), ("is_empty", " ", False),
     ("is_empty", [None], False),
-    ("exists", GONE, False), ("exists", None, False), ("exists", "", True), ("exists", 0, True), ("exists", False, True),
+    ("exists", GONE, False), ("exists", None, False), ("exists", "", True), ("exists", 0, True),
+    ("exists", False, True),
     ("is_true", True, True), ("is_true", "yes", True), ("is_true", " TRUE ", True), ("is_true", 1, True),
     ("is_true", "1", True), ("is_true", False, False), ("is_true", "no", False), ("is_true", 0, False),
-    ("is_true", None, False), ("is_true", "maybe", NO), ("is_true", 2, NO), ("is_true", 1.0, True), ("is_true", -0.0, False), ("is_true", [], NO),
+    ("is_true", None, False), ("is_true", "maybe", NO), ("is_true", 2, NO), ("is_true", 1.0, True),
+    ("is_true", -0.0, False), ("is_true", [], NO),
     ("is_true", "", NO), ("is_true", GONE, NO),
     ("is_false", False, True), ("is_false", "No", True), ("is_false", "0", True), ("is_false", True, False),
     ("is_false", None, False), ("is_false", "x", NO),
@@ -79,7 +83,8 @@ OTHERS = [
 LISTS = [
     ("de", ["de", "fr"], True), ("it", ["de", "fr"], False), ("de", "de, fr", True), ("d", "de, fr", False),
     (1, ["1"], True), ("1", [1], True), (1, "1, 2", True), (1.0, [1], True), (True, [1], False), (1, [True], False),
-    ([1], [[1.0]], True), ({"a": 1}, [{"a": 1.0}], True), ("a", {"a": 1}, True), ("b", {"a": 1}, False), ([1], {"a": 1}, False),
+    ([1], [[1.0]], True), ({"a": 1}, [{"a": 1.0}], True), ("a", {"a": 1}, True), ("b", {"a": 1}, False),
+    ([1], {"a": 1}, False),
     (None, [None], False), (None, "", False), ("", "", True), ("x", [], False), (2**70, [str(2**70)], True),
     ("de", 5, NO), ("de", True, NO),
 ]  # fmt: skip
@@ -91,7 +96,8 @@ DATES = [  # value, other, before, after
     (1767225601000, "2026-01-01", False, True), (-1, 0, True, False), ("1969-12-31", 0, True, False),
     (None, "2026-01-01", False, False), ("2026-01-01", None, False, False),
     ("soon", "2026-01-01", NO, NO), ("2026-13-01", "2026-01-01", NO, NO), ("2026-01-01", "soon", NO, NO),
-    (True, "2026-01-01", NO, NO), ([], "2026-01-01", NO, NO), (10**400, "2026-01-01", NO, NO), ("12:00", "13:00", NO, NO),
+    (True, "2026-01-01", NO, NO), ([], "2026-01-01", NO, NO), (10**400, "2026-01-01", NO, NO),
+    ("12:00", "13:00", NO, NO),
     ("", "2026-01-01", NO, NO),
 ]  # fmt: skip
 
@@ -171,31 +177,59 @@ def test_tests_that_need_nothing_look_at_nothing(test):
 
 MESSAGES = {
     "order": (
-        "greater_than", "abc", 5, 'greater_than cannot compare text ("abc") with a number (5)',
+        "greater_than",
+        "abc",
+        5,
+        'greater_than cannot compare text ("abc") with a number (5)',
         "It compares two numbers or two texts: convert one side, for example with | float or | string.",
     ),
     "order of lists": ("less_than", [1], None, None, None),
-    "contains in a number": ("contains", 5, "5", "contains looks into text, lists and objects, not into a number (5)", None),
-    "contains an object": ("contains", "a", {"b": None}, 'contains looks for text in a text, not for an object ({"b":null})', None),
+    "contains in a number": (
+        "contains",
+        5,
+        "5",
+        "contains looks into text, lists and objects, not into a number (5)",
+        None,
+    ),
+    "contains an object": (
+        "contains",
+        "a",
+        {"b": None},
+        'contains looks for text in a text, not for an object ({"b":null})',
+        None,
+    ),
     "text": ("ends_with", [1, 2], "2", "ends_with looks at text, not at a list ([1,2])", None),
     "text of a long value": (
-        "starts_with", ["x" * 99], "x", 'starts_with looks at text, not at a list (["' + "x" * 35 + "...)", None,
+        "starts_with",
+        ["x" * 99],
+        "x",
+        'starts_with looks at text, not at a list (["' + "x" * 35 + "...)",
+        None,
     ),
     "truth": (
-        "is_true", "maybe", None, 'neither true nor false: text ("maybe")',
+        "is_true",
+        "maybe",
+        None,
+        'neither true nor false: text ("maybe")',
         "true, yes and 1 are true; false, no and 0 are false.",
     ),
     "a date": (
-        "before", "soon", "2026-01-01", 'not a date: text ("soon")',
+        "before",
+        "soon",
+        "2026-01-01",
+        'not a date: text ("soon")',
         "Write 2026-11-23, 2026-11-23T12:00:00Z, or seconds since 1970.",
     ),
     "a pattern": (
-        "matches", "a", "(", '"(" is no regular expression: missing ): (',
+        "matches",
+        "a",
+        "(",
+        '"(" is no regular expression: missing ): (',
         "RE2 syntax: no look-around, no back references.",
     ),
     "no pattern": ("matches", "a", 5, "matches needs a regular expression, not a number (5)", None),
     "a list": ("is_in", "a", 5, "is_in needs a list to look in, not a number (5)", 'Write ["de", "fr"], or de, fr.'),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("test", "value", "other", "message", "hint"), MESSAGES.values(), ids=MESSAGES)
@@ -279,18 +313,22 @@ BAD = {
     "no conditions": ({"conditions": []}, "params.conditions: should have at least one element"),
     "no value": ({"conditions": [{"test": "exists"}]}, "params.conditions[0].value: 'value' is missing"),
     "a test that is none": (
-        {"conditions": [{"value": 1, "test": "equal", "other": 1}]}, "Did you mean 'equals'?",
+        {"conditions": [{"value": 1, "test": "equal", "other": 1}]},
+        "Did you mean 'equals'?",
     ),
     "a misspelt key": (
-        {"conditions": [{"value": 1, "test": "equals", "othr": 1}]}, "Did you mean 'other'?",
+        {"conditions": [{"value": 1, "test": "equals", "othr": 1}]},
+        "Did you mean 'other'?",
     ),
     "a combination that is none": (
-        {"conditions": [{"value": 1, "test": "exists"}], "combine": "or"}, "params.combine: should be 'all' or 'any'",
+        {"conditions": [{"value": 1, "test": "exists"}], "combine": "or"},
+        "params.combine: should be 'all' or 'any'",
     ),
     "a test per item": (
-        {"conditions": [{"value": 1, "test": "{{ item.test }}", "other": 1}]}, "params.conditions[0].test: `item` differs",
+        {"conditions": [{"value": 1, "test": "{{ item.test }}", "other": 1}]},
+        "params.conditions[0].test: `item` differs",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", ["core.if", "core.filter"])

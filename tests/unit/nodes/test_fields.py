@@ -9,7 +9,10 @@ ROW = {"a": 1, "b": "x", "list": [1, {"c": 2}]}
 SETS = {
     "a field more": ({"fields": {"c": 3}}, {**ROW, "c": 3}),
     "a field changed keeps its place": ({"fields": {"a": "{{ item.a + 1 }}"}}, {**ROW, "a": 2}),
-    "a type is kept": ({"fields": {"l": "{{ item.list }}", "t": "n {{ item.a }}"}}, {**ROW, "l": ROW["list"], "t": "n 1"}),
+    "a type is kept": (
+        {"fields": {"l": "{{ item.list }}", "t": "n {{ item.a }}"}},
+        {**ROW, "l": ROW["list"], "t": "n 1"},
+    ),
     "values from before the node": ({"fields": {"a": "{{ item.b }}", "b": "{{ item.a }}"}}, {**ROW, "a": "x", "b": 1}),
     "null": ({"fields": {"a": None}}, {**ROW, "a": None}),
     "an object with expressions": (
@@ -82,24 +85,34 @@ LINES = {"order": 1, "lines": [{"sku": "a"}, 2, None, [3]]}
 SPLITS = {
     "objects become items": ({"field": "lines"}, LINES, [{"sku": "a"}, {"lines": 2}, {"lines": None}, {"lines": [3]}]),
     "into a field": (
-        {"field": "lines", "into": "line"}, LINES, [{"line": {"sku": "a"}}, {"line": 2}, {"line": None}, {"line": [3]}],
+        {"field": "lines", "into": "line"},
+        LINES,
+        [{"line": {"sku": "a"}}, {"line": 2}, {"line": None}, {"line": [3]}],
     ),
     "beside the other fields": (
-        {"field": "lines", "keep_others": True}, {"order": 1, "lines": [{"sku": "a"}, 2]},
+        {"field": "lines", "keep_others": True},
+        {"order": 1, "lines": [{"sku": "a"}, 2]},
         [{"order": 1, "sku": "a"}, {"order": 1, "lines": 2}],
     ),
     "the element's own field wins": (
-        {"field": "lines", "keep_others": True}, {"id": 1, "lines": [{"id": 2}]}, [{"id": 2}],
+        {"field": "lines", "keep_others": True},
+        {"id": 1, "lines": [{"id": 2}]},
+        [{"id": 2}],
     ),
     "null": ({"field": "lines"}, {"lines": None}, []),
     "an empty list": ({"field": "lines"}, {"lines": []}, []),
     "by a path": ({"field": "body.lines"}, {"body": {"lines": [1, 2]}}, [{"lines": 1}, {"lines": 2}]),
     "by a path, beside the others": (
-        {"field": "body.lines", "into": "line", "keep_others": True}, {"id": 1, "body": {"lines": [1], "n": 2}},
+        {"field": "body.lines", "into": "line", "keep_others": True},
+        {"id": 1, "body": {"lines": [1], "n": 2}},
         [{"id": 1, "body": {"n": 2}, "line": 1}],
     ),
-    "a name with a dot": ({"field": "a.b", "keep_others": True}, {"a.b": [1], "a": {"b": [2]}}, [{"a": {"b": [2]}, "a.b": 1}]),
-}  # fmt: skip
+    "a name with a dot": (
+        {"field": "a.b", "keep_others": True},
+        {"a.b": [1], "a": {"b": [2]}},
+        [{"a": {"b": [2]}, "a.b": 1}],
+    ),
+}
 
 
 @pytest.mark.parametrize(("params", "row", "expected"), SPLITS.values(), ids=SPLITS)

@@ -91,7 +91,10 @@ def test_items_that_cannot_be_tested_go_on_by_the_first_output_in_their_places(t
 
 
 def test_a_switch_gives_up_an_item_at_the_case_that_cannot_test_it():
-    cases = [{"name": "text", "conditions": [{**BIG, "test": "equals", "other": "x"}]}, {"name": "big", "conditions": [BIG]}]
+    cases = [
+        {"name": "text", "conditions": [{**BIG, "test": "equals", "other": "x"}]},
+        {"name": "big", "conditions": [BIG]},
+    ]
     ran = run_node("core.switch", {"cases": cases}, FAILING, on_error="output")
     outputs = ran.result("node").outputs
     assert {name: [row["n"] for row in items.rows] for name, items in outputs.items()} == {
@@ -102,7 +105,11 @@ def test_a_switch_gives_up_an_item_at_the_case_that_cannot_test_it():
 
 def test_an_expression_that_fails_gives_up_its_item_before_any_test():
     params = {"conditions": [{"value": "{{ item.n + 1 }}", "test": "greater_than", "other": 3}]}
-    assert ways("core.filter", params, FAILING, on_error="output") == {"main": [9], "rejected": [1], "error": ["x", [3]]}
+    assert ways("core.filter", params, FAILING, on_error="output") == {
+        "main": [9],
+        "rejected": [1],
+        "error": ["x", [3]],
+    }
 
 
 def test_the_outputs_of_a_switch_are_its_cases():
@@ -125,15 +132,19 @@ def case(name, **more):
 BAD = {
     "no cases": ([], "params.cases: should have at least one element"),
     "two of one name": ([case("a"), case("b"), case("a")], "params.cases: two cases are called 'a': each needs a name"),
-    "fallback": ([case("fallback")], "params.cases: no case can be called 'fallback': items that pass no case leave by it"),
+    "fallback": (
+        [case("fallback")],
+        "params.cases: no case can be called 'fallback': items that pass no case leave by it",
+    ),
     "error": ([case("error")], "params.cases: no case can be called 'error': failing items may leave by it"),
     "no name": ([case("")], "params.cases[0].name: should have at least 1 character"),
     "a long name": ([case("x" * 41)], "params.cases[0].name: should have at most 40 characters"),
     "no conditions": ([case("a", conditions=[])], "params.cases[0].conditions: should have at least one element"),
     "no such test": (
-        [case("a"), case("b", conditions=[{**BIG, "test": "bigger"}])], "params.cases[1].conditions[0].test: should be",
+        [case("a"), case("b", conditions=[{**BIG, "test": "bigger"}])],
+        "params.cases[1].conditions[0].test: should be",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("cases", "said"), BAD.values(), ids=BAD)

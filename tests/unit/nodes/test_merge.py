@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import nodes.merge
+from engine.workflow import Workflow
 from tests.support.build import connect, node, run, start
 from tests.support.nodes import refusals
-from engine.workflow import Workflow
 
 ON_K = {"mode": "join", "on": [{"left": "k"}]}
 

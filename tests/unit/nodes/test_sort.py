@@ -78,7 +78,9 @@ def test_a_field_whose_name_has_a_dot_goes_before_a_path():
 
 
 def test_each_item_is_traced_to_where_it_stood():
-    lineage = run_node("core.sort", {"by": [{"field": "v"}]}, [{"v": 3}, {"v": 1}]).result("node").outputs["main"].lineage
+    lineage = (
+        run_node("core.sort", {"by": [{"field": "v"}]}, [{"v": 3}, {"v": 1}]).result("node").outputs["main"].lineage
+    )
     assert [lineage.of(0), lineage.of(1)] == [{"main": (1,)}, {"main": (0,)}]
 
 

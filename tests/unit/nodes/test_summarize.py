@@ -110,7 +110,12 @@ def test_groups_come_in_the_order_they_first_appear(rows, expected):
 
 
 def test_groups_of_several_fields():
-    rows = [{"a": 1, "b": "x", "n": 1}, {"a": 1, "b": "y", "n": 2}, {"a": 1, "b": "x", "n": 4}, {"a": None, "b": "x", "n": 8}]
+    rows = [
+        {"a": 1, "b": "x", "n": 1},
+        {"a": 1, "b": "y", "n": 2},
+        {"a": 1, "b": "x", "n": 4},
+        {"a": None, "b": "x", "n": 8},
+    ]
     params = {"group_by": ["a", "b"], "figures": [{"function": "sum", "field": "n"}]}
     assert run_node("core.summarize", params, rows)["node"] == [
         {"a": 1, "b": "x", "sum_n": 5},
@@ -120,7 +125,11 @@ def test_groups_of_several_fields():
 
 
 def test_several_figures_have_names_of_their_own():
-    figures = [{"function": "sum", "field": "n"}, {"function": "max", "field": "n", "name": "top"}, {"function": "count"}]
+    figures = [
+        {"function": "sum", "field": "n"},
+        {"function": "max", "field": "n", "name": "top"},
+        {"function": "count"},
+    ]
     assert run_node("core.summarize", {"figures": figures}, [{"n": 1}, {"n": 3}])["node"] == [
         {"sum_n": 4, "top": 3, "count": 2}
     ]
@@ -150,7 +159,12 @@ def test_a_field_whose_own_name_has_a_dot_keeps_it():
     assert run_node("core.summarize", params, [{"a.b": 1}])["node"] == [{"a.b": 1, "max_a.b": 1}]
 
 
-NO_NUMBERS = {"text": ("12", "text"), "true": (True, "true/false"), "a list": ([1], "a list"), "an object": ({}, "an object")}
+NO_NUMBERS = {
+    "text": ("12", "text"),
+    "true": (True, "true/false"),
+    "a list": ([1], "a list"),
+    "an object": ({}, "an object"),
+}
 
 
 @pytest.mark.parametrize("function", ["sum", "mean", "median"])
@@ -164,7 +178,12 @@ def test_what_is_no_number_is_refused_with_its_item(function, value, kind):
 
 
 def test_items_without_a_number_can_go_aside():
-    rows = [{"g": "a", "v": 1, "w": 1}, {"g": "b", "v": "x", "w": 1}, {"g": "a", "v": 2, "w": "y"}, {"g": "a", "v": 4, "w": 1}]
+    rows = [
+        {"g": "a", "v": 1, "w": 1},
+        {"g": "b", "v": "x", "w": 1},
+        {"g": "a", "v": 2, "w": "y"},
+        {"g": "a", "v": 4, "w": 1},
+    ]
     figures = [{"function": "sum", "field": "v"}, {"function": "sum", "field": "w"}, {"function": "mean", "field": "v"}]
     ran = run_node("core.summarize", {"group_by": ["g"], "figures": figures}, rows, on_error="output")
     assert ran["node"] == [{"g": "a", "sum_v": 5, "sum_w": 2, "mean_v": 2.5}]
@@ -181,29 +200,49 @@ def test_all_items_may_go_aside():
 
 
 FAILING = {
-    "an unknown field": ({"function": "sum", "field": "totl"}, [{"total": 1}], "no item has the field 'totl'", "'total'"),
+    "an unknown field": (
+        {"function": "sum", "field": "totl"},
+        [{"total": 1}],
+        "no item has the field 'totl'",
+        "'total'",
+    ),
     "mixed types": (
-        {"function": "min", "field": "v"}, [{"v": 1}, {"v": "a"}, {"v": None}],
-        "min needs numbers only, or text only, and v holds a number and text", "Set node",
+        {"function": "min", "field": "v"},
+        [{"v": 1}, {"v": "a"}, {"v": None}],
+        "min needs numbers only, or text only, and v holds a number and text",
+        "Set node",
     ),
     "lists": (
-        {"function": "max", "field": "v"}, [{"v": [1]}],
-        "max needs numbers only, or text only, and v holds a list", "Set node",
+        {"function": "max", "field": "v"},
+        [{"v": [1]}],
+        "max needs numbers only, or text only, and v holds a list",
+        "Set node",
     ),
     "a sum beyond floats": (
-        {"function": "sum", "field": "v"}, [{"v": 1e308}, {"v": 1e308}], "the sum of v is too large for a number", "",
+        {"function": "sum", "field": "v"},
+        [{"v": 1e308}, {"v": 1e308}],
+        "the sum of v is too large for a number",
+        "",
     ),
     "a mean beyond floats": (
-        {"function": "mean", "field": "v"}, [{"v": 10**400}, {"v": 1}], "the mean of v is too large for a number", "",
+        {"function": "mean", "field": "v"},
+        [{"v": 10**400}, {"v": 1}],
+        "the mean of v is too large for a number",
+        "",
     ),
     "a median beyond floats": (
-        {"function": "median", "field": "v"}, [{"v": 1.7e308}, {"v": 1.7e308}], "the median of v is too large", "",
+        {"function": "median", "field": "v"},
+        [{"v": 1.7e308}, {"v": 1.7e308}],
+        "the median of v is too large",
+        "",
     ),
     "two fields of one name": (
-        {"function": "sum", "field": "v", "name": "g"}, [{"g": 1, "v": 1}],
-        "two fields of the result are called 'g'", "another name",
+        {"function": "sum", "field": "v", "name": "g"},
+        [{"g": 1, "v": 1}],
+        "two fields of the result are called 'g'",
+        "another name",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("figure", "rows", "message", "hint"), FAILING.values(), ids=FAILING)
@@ -222,7 +261,10 @@ def test_an_unknown_group_is_named_with_the_nearest():
 BAD = {
     "no figures": ({"figures": []}, "params.figures: should have at least one element"),
     "a figure of nothing": ({"figures": [{"function": "sum"}]}, "params.figures[0]: sum needs a field"),
-    "an unknown function": ({"figures": [{"function": "avg", "field": "v"}]}, "params.figures[0].function: should be 'count'"),
+    "an unknown function": (
+        {"figures": [{"function": "avg", "field": "v"}]},
+        "params.figures[0].function: should be 'count'",
+    ),
     "a group per item": ({"group_by": ["{{ item.g }}"]}, "params.group_by[0]: `item` differs from item to item"),
     "a misspelt param": ({"groupby": ["g"]}, "Did you mean 'group_by'?"),
 }

@@ -30,8 +30,14 @@ def test_schedule_gives_the_items_it_is_started_with():
 
 
 GOOD_CRON = [
-    "0 9 * * *", "*/15 * * * *", "30 9 * * mon-fri", "0 0 1 JAN,jul *", "0,30 8-18/2 * * 1-5", "5/10 * * * 7", "  0 0 1 1 0 ",
-]  # fmt: skip
+    "0 9 * * *",
+    "*/15 * * * *",
+    "30 9 * * mon-fri",
+    "0 0 1 JAN,jul *",
+    "0,30 8-18/2 * * 1-5",
+    "5/10 * * * 7",
+    "  0 0 1 1 0 ",
+]
 
 
 @pytest.mark.parametrize("cron", GOOD_CRON)
@@ -77,7 +83,14 @@ def test_seconds_are_a_whole_number(every_s):
     assert "params.every_s: should be" in refusals("core.schedule", {"every_s": every_s})[0]
 
 
-CALL = {"body": {"a": 1}, "query": {"q": "1"}, "headers": {"x": "y"}, "params": {"shop": "s"}, "method": "PUT", "path": "p"}
+CALL = {
+    "body": {"a": 1},
+    "query": {"q": "1"},
+    "headers": {"x": "y"},
+    "params": {"shop": "s"},
+    "method": "PUT",
+    "path": "p",
+}
 EMPTY = {"body": None, "query": {}, "headers": {}, "params": {}, "method": "POST", "path": "orders"}
 GIVEN = {
     "a whole call": (CALL, CALL),
