@@ -175,7 +175,7 @@ class PerItem(Generic[T]):
     For nodes that take all items at once. A plain value is the same for every item.
     """
 
-    __slots__ = ("_values", "accepted", "constant", "keeps_missing")
+    __slots__ = ("_values", "accepted", "constant", "keeps_missing", "takes_any")
     takes_missing = False
 
     def __init__(self, values: Any, *, constant: bool) -> None:
@@ -183,6 +183,7 @@ class PerItem(Generic[T]):
         self.constant = constant
         self.accepted = False
         self.keeps_missing = False
+        self.takes_any = False
 
     def __getitem__(self, index: int) -> T:
         value: T = self._values if self.constant else self._values[index]
@@ -227,6 +228,7 @@ class PerItem(Generic[T]):
             bound: PerItem[Any] = value
             bound.accepted = True
             bound.keeps_missing = cls.takes_missing
+            bound.takes_any = inner is Any
             if inner is not Any:
                 bound._values = check(bound._values) if bound.constant else [_checked(v, check) for v in bound._values]
             return bound
@@ -372,6 +374,11 @@ class NodeType:
     def outputs(self, params: Mapping[str, Any]) -> tuple[str, ...]:
         """Output names with these raw params."""
         return tuple(self._outputs(params)) if callable(self._outputs) else self._outputs
+
+    @property
+    def has_fixed_outputs(self) -> bool:
+        """Whether its outputs are the same whatever its params."""
+        return not callable(self._outputs)
 
     def upgrade_from(
         self, version: int

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Container, Iterator
 
-from engine.errors import CycleError, InvalidWorkflow, Problem, did_you_mean
+from engine.errors import CycleError, InvalidParams, InvalidWorkflow, Problem, did_you_mean
 from engine.program import Program, program_of
 from engine.registry import Registry
 from engine.workflow import Connection, Node, Workflow, read
@@ -72,7 +72,7 @@ def _node(program: Program, node: Node) -> Iterator[Problem]:
     for problem in template.problems:
         field = f"params.{problem.field}" if problem.field else "params"
         yield Problem(problem.code, problem.message, problem.hint, place_of(node, field), node.id, field)
-    if node.pinned is not None and not template.problems:
+    if node.pinned is not None and _outputs_are_known(program, node.id):
         outputs = program.outputs(node)
         for name in node.pinned:
             if name not in outputs:
@@ -111,7 +111,7 @@ def _ends(program: Program, connection: Connection, place: str) -> Iterator[Prob
     """Whether the output and the input of a connection exist."""
     code = "definition.invalid_connection"
     source, target = program.graph.nodes[connection.source], program.graph.nodes[connection.target]
-    if source.id in program.templates and not program.templates[source.id].problems:
+    if _outputs_are_known(program, source.id):
         outputs = program.outputs(source)
         if connection.output not in outputs:
             hint = did_you_mean(connection.output, outputs)
@@ -126,6 +126,15 @@ def _ends(program: Program, connection: Connection, place: str) -> Iterator[Prob
         elif connection.input not in node_type.inputs:
             hint = did_you_mean(connection.input, node_type.inputs)
             yield Problem(code, f'"{target.label}" has no input {connection.input!r}', hint, place, target.id)
+
+
+def _outputs_are_known(program: Program, node_id: str) -> bool:
+    """Whether a node's type and params are sound enough to say what its outputs are."""
+    if node_id not in program.templates:
+        return False
+    problems = program.templates[node_id].problems
+    is_fixed = program.types[node_id].has_fixed_outputs and all(p.code != InvalidParams.code for p in problems)
+    return is_fixed or not problems
 
 
 def _references(program: Program, node_id: str, unsure: Container[str], whole: bool) -> Iterator[Problem]:

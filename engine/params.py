@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from engine.api import NodeType, Params, PerItem
@@ -13,6 +13,7 @@ from engine.items import Items
 from engine.workflow import dotted, humane, model_in, validation_problems
 
 Path = tuple[str | int, ...]
+SYNTAX_HINT = "An expression looks like {{ item.price * 1.2 }} or {{ item.name | upper }}."
 PER_ITEM_HINT = "Use items[0], node(...).first or vars; or put a Set node before this one."
 
 
@@ -40,7 +41,7 @@ class Template:
     """
 
     __slots__ = (
-        "_build", "_columns", "_may_miss", "leaves", "node_type", "outputs", "per_item", "problems", "raw", "static", "uses_items",
+        "_bind", "_build", "_columns", "_may_miss", "leaves", "node_type", "outputs", "per_item", "problems", "raw", "static", "uses_items",
         "volatile",
     )  # fmt: skip
 
@@ -62,6 +63,8 @@ class Template:
         self._may_miss: frozenset[Path] = frozenset()
         # Places that are given a value per item, in nodes that take all items at once.
         self._columns: frozenset[Path] = frozenset()
+        # Params that were validated once, with columns to put in: a run need not validate again, at 1.5 us for 6.
+        self._bind: Callable[[Sequence[Any]], Params] | None = None
         self._build = _builder(self.raw, {leaf.path: i for i, leaf in enumerate(self.leaves)})
         if not self.problems:
             self._validate()
@@ -82,7 +85,7 @@ class Template:
                 try:
                     expression = parse(value)
                 except ExpressionError as exc:
-                    self.problems.append(Problem(exc.code, exc.message, exc.hint, field=dotted(path)))
+                    self.problems.append(Problem(exc.code, exc.message, exc.hint or SYNTAX_HINT, field=dotted(path)))
                     return
                 if expression is not None:
                     yield Leaf(path, expression)
@@ -120,6 +123,8 @@ class Template:
         else:
             if not self.leaves:
                 self.static = params
+            elif len(markers) == len(self.leaves):
+                self._bind = _binder(params, [markers[leaf.path] for leaf in self.leaves])
         self._may_miss = frozenset(path for path, marker in markers.items() if marker.keeps_missing)
         takes_columns = self.node_type.shape == "items"
         self._columns = frozenset(path for path, marker in markers.items() if marker.accepted and takes_columns)
@@ -167,7 +172,8 @@ class Template:
             for value in values:
                 if isinstance(value, PerItem):
                     value.keep(kept)
-        return self._checked(self._build(values)), errors, kept
+        params = self._bind(values) if self._bind and items is not None else self._checked(self._build(values))
+        return params, errors, kept
 
     def each(self, scope: Scope, items: Items) -> tuple[Sequence[Params | None], dict[int, NodeError]]:
         """The params for each item, and the items for which they could not be made: index -> error."""
@@ -246,6 +252,49 @@ def _resolve(loc: Sequence[str | int], raw: Any) -> Path:
             continue
         path.append(part)
     return tuple(path)
+
+
+def _binder(params: Params, markers: Sequence[PerItem[Any]]) -> Callable[[Sequence[Any]], Params] | None:
+    """A function that gives `params` with columns in place of `markers`, in their order.
+
+    None where they cannot just be put there: a marker was not taken as it is, since its field checks values.
+    """
+    places = {id(marker): index for index, marker in enumerate(markers) if marker.takes_any}
+    found: set[int] = set()
+
+    def bind(value: Any) -> Callable[[Sequence[Any]], Any] | None:
+        if (index := places.get(id(value))) is not None:
+            found.add(index)
+            return lambda columns: columns[index]
+        if isinstance(value, BaseModel):
+            fields = {name: part for name, inner in value.__dict__.items() if (part := bind(inner))}
+            if not fields:
+                return None
+            return lambda columns: _twin(value, {name: part(columns) for name, part in fields.items()})
+        if isinstance(value, dict):
+            parts = {key: bind(inner) for key, inner in value.items()}
+            if not any(parts.values()):
+                return None
+            return lambda columns: {key: part(columns) if part else value[key] for key, part in parts.items()}
+        if isinstance(value, list):
+            elements = [bind(inner) for inner in value]
+            if not any(elements):
+                return None
+            return lambda columns: [part(columns) if part else value[i] for i, part in enumerate(elements)]
+        return None
+
+    whole = bind(params)
+    return whole if len(found) == len(markers) else None
+
+
+def _twin(model: BaseModel, changes: Mapping[str, Any]) -> BaseModel:
+    """The model with other values, which are known to be valid: pydantic's own `model_copy` takes 5 us for its 1 us."""
+    twin = model.__class__.__new__(model.__class__)
+    object.__setattr__(twin, "__dict__", {**model.__dict__, **changes})
+    object.__setattr__(twin, "__pydantic_fields_set__", model.__pydantic_fields_set__)
+    object.__setattr__(twin, "__pydantic_extra__", None)
+    object.__setattr__(twin, "__pydantic_private__", None)
+    return twin
 
 
 def _builder(raw: Any, leaves: Mapping[Path, int]) -> Callable[[Sequence[Any]], Any]:

@@ -5,13 +5,13 @@ are lists of what is harmless, and functions given by name are looked up in one 
 """
 
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from pandas._libs.tslibs import timezones
+from pandas._libs.tslibs import timezones  # type: ignore[attr-defined]
 
 from engine.sandbox import pandas_names as names
 from engine.sandbox.guards import FIELDS, REPLACED, WRITABLE, WRITABLE_NAMES, Denied, ModuleProxy, allow
@@ -129,20 +129,22 @@ def _index_types() -> list[type]:
     return [*kinds, pd.CategoricalIndex, pd.IntervalIndex]
 
 
-def _pandas_types() -> Iterable[type]:
+def _pandas_types() -> set[type]:
     """The types that the allowed functions hand out, many of which have no public name."""
     text, number, time = _SAMPLE["text"], _SAMPLE["number"], _SAMPLE["time"]
-    timed = _SAMPLE.set_index("time")
-    category, length = text.astype("category"), time - time
-    samples: list[Any] = [
-        _SAMPLE, number, _SAMPLE.groupby("text"), number.groupby(text), _SAMPLE.loc, _SAMPLE.iloc, _SAMPLE.at,
-        _SAMPLE.iat, number.loc, number.iloc, number.at, number.iat,
-        text.str, time.dt, length.dt, time.dt.to_period("D").dt, category.cat, number.rolling(1), number.expanding(), number.ewm(1), number.groupby(text).rolling(1), timed.resample("D"),
-        number.groupby(text).expanding(), number.groupby(text).ewm(1), timed.groupby("text").resample("D"),
-        timed.to_period("D").resample("D"), (time - time).to_frame("x").set_index("x").resample("D"),
-    ]  # fmt: skip
-    arrays = (text, time, length, category, time.dt.to_period("D"), pd.array([1]), pd.array([1.5]), pd.array([True]))
-    samples += [getattr(array, "array", array) for array in arrays]
+    category, length, period = text.astype("category"), time - time, time.dt.to_period("D")
+    groups = number.groupby(text)
+    samples: list[Any] = [_SAMPLE, number, groups, _SAMPLE.groupby("text"), text.str, category.cat]
+    for table in (_SAMPLE, number):
+        samples += [table.loc, table.iloc, table.at, table.iat]
+    samples += [column.dt for column in (time, length, period)]
+    for windowed in (number, groups):
+        samples += [windowed.rolling(1), windowed.expanding(), windowed.ewm(1)]
+    for moments in (time, length, period):
+        frame = pd.DataFrame({"text": ["a"], "number": [1.5]}, index=pd.Index(moments))
+        samples += [frame.resample("D"), frame.groupby("text").resample("D")]
+    samples += [column.array for column in (text, time, length, category, period)]
+    samples += [pd.array([value]) for value in (1, 1.5, True)]
     return {*map(type, samples), *_index_types(), pd.DateOffset, pd.Grouper}
 
 

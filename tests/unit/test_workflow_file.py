@@ -145,7 +145,7 @@ def test_the_least_file_is_a_workflow():
     )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(workflows())
 def test_any_workflow_comes_back_and_is_the_same_text_again(drawn):
     text = save(drawn)
@@ -242,11 +242,10 @@ WORDS = [
     ("1e5", 100000.0),
     ("'1'", "1"),
     ('"\\u00e9"', "é"),
-    ("{{ item.x }}", None),
 ]
 
 
-@pytest.mark.parametrize(("word", "value"), [word for word in WORDS if word[0] != "{{ item.x }}"])
+@pytest.mark.parametrize(("word", "value"), WORDS)
 def test_yaml_has_the_types_of_json_only(word, value):
     assert typed(parse(f"a: {word}\n")) == typed({"a": value})
 
