@@ -44,7 +44,7 @@ bench-engine: $(READY) ## Run the benchmarks of the engine
 	@$(BIN)/python -m tests.benchmarks.engine
 
 docs: $(READY) ## Write the generated pages of docs
-	@$(BIN)/python docs/generate.py
+	@$(BIN)/python -m docs.generate
 
 lock: $(READY) ## Bring requirements.lock up to pyproject.toml; ARGS=--upgrade takes the newest of all
 	@$(BIN)/uv pip compile pyproject.toml --group dev --output-file requirements.lock --quiet $(ARGS) \

@@ -24,7 +24,7 @@ from dataclasses import field as _dataclass_field
 from functools import cached_property
 from typing import Any, BinaryIO, Generic, Literal, Protocol, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
 from pydantic_core import CoreSchema, core_schema
 
 from engine.errors import (
@@ -173,9 +173,12 @@ class PerItem(Generic[T]):
     """A field that may differ from item to item: `params.value[i]` is its value for item i.
 
     For nodes that take all items at once. A plain value is the same for every item.
+
+    Attributes:
+        refused: index -> why the value for that item is none that the field takes.
     """
 
-    __slots__ = ("_values", "accepted", "constant", "keeps_missing", "takes_any")
+    __slots__ = ("_values", "accepted", "constant", "keeps_missing", "refused", "takes_any")
     takes_missing = False
 
     def __init__(self, values: Any, *, constant: bool) -> None:
@@ -184,6 +187,7 @@ class PerItem(Generic[T]):
         self.accepted = False
         self.keeps_missing = False
         self.takes_any = False
+        self.refused: dict[int, ValidationError] = {}
 
     def __getitem__(self, index: int) -> T:
         value: T = self._values if self.constant else self._values[index]
@@ -197,6 +201,7 @@ class PerItem(Generic[T]):
         """Forget the values of all other items."""
         if not self.constant:
             self._values = [self._values[i] for i in indexes]
+            self.refused = {}
 
     def once(self, what: str) -> T:
         """The value where it is the same for all items; NodeError otherwise."""
@@ -216,7 +221,8 @@ class PerItem(Generic[T]):
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         (inner,) = typing.get_args(source) or (Any,)
 
-        def accept(value: Any, check: core_schema.ValidatorFunctionWrapHandler) -> "PerItem[Any]":
+        def accept(given: Any, check: core_schema.ValidatorFunctionWrapHandler) -> "PerItem[Any]":
+            value = given
             if not isinstance(value, PerItem):
                 columns = list(_columns_in(value))
                 if not columns:
@@ -229,8 +235,17 @@ class PerItem(Generic[T]):
             bound.accepted = True
             bound.keeps_missing = cls.takes_missing
             bound.takes_any = inner is Any
-            if inner is not Any:
-                bound._values = check(bound._values) if bound.constant else [_checked(v, check) for v in bound._values]
+            if bound.constant:
+                bound._values = check(bound._values)
+            elif inner is not Any:
+                bound._values = list(bound._values)
+                for index, one in enumerate(bound._values):
+                    try:
+                        bound._values[index] = one if isinstance(one, NodeError) else check(one)
+                    except ValidationError as exc:
+                        bound.refused[index] = exc
+            if bound.refused and bound is not given:
+                raise next(iter(bound.refused.values()))
             return bound
 
         return core_schema.no_info_wrap_validator_function(
@@ -272,10 +287,6 @@ def _filled(value: Any, index: int) -> Any:
     if isinstance(value, dict):
         return {name: _filled(inner, index) for name, inner in value.items()}
     return [_filled(inner, index) for inner in value] if isinstance(value, list) else value
-
-
-def _checked(value: Any, check: Callable[[Any], Any]) -> Any:
-    return value if isinstance(value, NodeError) else check(value)
 
 
 class Params(BaseModel):

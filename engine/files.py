@@ -34,7 +34,7 @@ class Folders:
         for folder in self.folders:
             # An absolute path replaces the folder here, and is then checked like any other.
             found = (folder / path).resolve()
-            if not found.is_relative_to(folder):
+            if not any(found.is_relative_to(allowed) for allowed in self.folders):
                 continue
             inside = True
             if found.is_dir():

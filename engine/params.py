@@ -1,6 +1,6 @@
 """A node's params, compiled once: its expressions found and parsed, the rest validated; then filled in per run."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
@@ -166,14 +166,25 @@ class Template:
             except ExpressionError as exc:
                 exc.param = exc.param or dotted(path)
                 raise
-        kept = None
-        if errors and drop and items is not None:
-            kept = [index for index in range(len(items)) if index not in errors]
-            for value in values:
-                if isinstance(value, PerItem):
-                    value.keep(kept)
-        params = self._bind(values) if self._bind and items is not None else self._checked(self._build(values))
+        kept = _keep(values, range(len(items)), errors) if errors and drop and items is not None else None
+        if self._bind and items is not None:
+            return self._bind(values), errors, kept
+        params = self._checked(self._build(values))
+        if items is not None and (refused := self._refused(values)):
+            places = range(len(items)) if kept is None else kept
+            errors |= {places[index]: error for index, error in refused.items() if places[index] not in errors}
+            if drop:
+                kept = _keep(values, places, {places[index] for index in refused})
+                params = self._checked(self._build(values))
         return params, errors, kept
+
+    def _refused(self, values: Sequence[Any]) -> dict[int, NodeError]:
+        """The items for which a field cannot take the value of its expression."""
+        found: dict[int, NodeError] = {}
+        for leaf, value in zip(self.leaves, values, strict=True):
+            for index, exc in value.refused.items() if isinstance(value, PerItem) else ():
+                found.setdefault(index, _not_taken(leaf.path, leaf, exc))
+        return found
 
     def each(self, scope: Scope, items: Items) -> tuple[Sequence[Params | None], dict[int, NodeError]]:
         """The params for each item, and the items for which they could not be made: index -> error."""
@@ -205,13 +216,26 @@ class Template:
         try:
             return self.node_type.params.model_validate(filled)
         except ValidationError as exc:
-            first = exc.errors(include_url=False)[0]
-            path = _resolve(first["loc"], filled)
+            path = _resolve(exc.errors(include_url=False)[0]["loc"], filled)
             leaf = next((leaf for leaf in self.leaves if leaf.path == path[: len(leaf.path)]), None)
-            source = f" ({leaf.expression.text[:60]})" if leaf else ""
-            error = ExpressionError(f"{dotted(path) or 'params'}{source} {humane(first)}")
-            error.param = dotted(path)
-            raise error from exc
+            raise _not_taken(path, leaf, exc) from exc
+
+
+def _not_taken(path: Path, leaf: Leaf | None, exc: ValidationError) -> ExpressionError:
+    """The error of a field that cannot take the value of an expression."""
+    source = f" ({leaf.expression.text[:60]})" if leaf else ""
+    error = ExpressionError(f"{dotted(path) or 'params'}{source} {humane(exc.errors(include_url=False)[0])}")
+    error.param = dotted(path)
+    return error
+
+
+def _keep(values: Sequence[Any], places: Sequence[int], gone: Container[int]) -> list[int]:
+    """Of the items at `places`, for which `values` are, those that are not `gone`; the values of the others go."""
+    kept = [index for index, place in enumerate(places) if place not in gone]
+    for value in values:
+        if isinstance(value, PerItem):
+            value.keep(kept)
+    return [places[index] for index in kept]
 
 
 def _varies(expression: Expression) -> bool:

@@ -45,8 +45,8 @@ async def code(ctx: Context, items: Items, params: CodeParams) -> Items:
     """Change items with Python, walled in: no files, no network, a share of time and memory.
 
     With the shape `items`, the code sees a list of dicts: change them, or return a list of dicts, one dict, or a
-    DataFrame; `df` is the items as a DataFrame. With the shape `item`, it runs for each item and sees `item`. `print` and
-    `log()` write to the node's log.
+    DataFrame; `df` is the items as a DataFrame. With the shape `item`, it runs for each item and sees `item`. What it
+    prints goes to the node's log.
 
     Example:
       params:

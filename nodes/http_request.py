@@ -42,7 +42,7 @@ class HttpRequestParams(Params):
 
 
 def effects(params: Mapping[str, Any]) -> Effects:
-    """By RFC 9110, 9.2.1 GET and HEAD change nothing; what an expression decides may."""
+    """GET and HEAD read (RFC 9110, 9.2.1); other methods, and one that an expression decides, write."""
     return "read" if params.get("method", "GET") in READING else "write"
 
 

@@ -204,7 +204,7 @@ def _is_allowed(ob: Any, kind: type, name: str) -> bool:
     if name in INSPECT_ATTRIBUTES:
         return False
     if kind is type:
-        return name in CLASS_NAMES.get(ob, ()) or (_is_record(ob) and name == "_make")
+        return name in CLASS_NAMES.get(ob, ()) or (_is_record(ob) and name in ("_fields", "_make"))
     if kind is AuthorClass:
         return _gives(ob.__mro__, name)
     if kind is super:

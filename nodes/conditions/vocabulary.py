@@ -221,6 +221,28 @@ PREPARED: dict[str, Callable[[Any], Any]] = {
     "before": _moment,
     "after": _moment,
 }
+# What people read of each test.
+MEANINGS: dict[Test, str] = {
+    "equals": "Both are the same. 1 and 1.0 are, 1 and true are not; lists and objects are compared inside.",
+    "not_equals": "They are not the same.",
+    "greater_than": "A larger number, or a text later in the alphabet. Null is neither more nor less than anything.",
+    "greater_or_equal": "As greater_than, or the same.",
+    "less_than": "A smaller number, or a text earlier in the alphabet.",
+    "less_or_equal": "As less_than, or the same.",
+    "contains": "A text holds the other text, a list the element, an object a field of that name. Null holds nothing.",
+    "not_contains": "The opposite of contains.",
+    "starts_with": "A text begins with the other; capital letters matter, here and in all tests of text.",
+    "ends_with": "A text ends with the other.",
+    "matches": "Some part of a text fits the regular expression (RE2: no look-around, no back references).",
+    "is_empty": "Null, an empty text, list or object, or no such field.",
+    "is_not_empty": "The opposite of is_empty: 0 and false are not empty.",
+    "is_true": "True, 1, or the text true, yes or 1. Null is neither true nor false.",
+    "is_false": "False, 0, or the text false, no or 0.",
+    "is_in": 'It is among the elements of a list, the parts of a text such as "de, fr", or the fields of an object.',
+    "before": "An earlier date: ISO 8601 text, or seconds since 1970. UTC where no zone is named.",
+    "after": "A later date.",
+    "exists": "The item has the field, and it is not null.",
+}
 TESTS: dict[str, Callable[[Any, Any], bool]] = {
     "equals": _equals,
     "not_equals": lambda a, b: not _equals(a, b),

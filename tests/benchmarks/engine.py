@@ -32,7 +32,7 @@ from engine.workflow import Workflow, load, save
 from tests.support.build import chain, node, workflow
 
 OUT = Path("build/bench/engine.json")
-FLOWLEAF = [sys.executable, "-c", "from studio.cli import main; main()"]
+FLOWLEAF = [str(Path(sys.executable).parent / "flowleaf")]
 
 
 def median_ms(work: Callable[[], Any], times: int = 7) -> float:

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 import nodes
 from engine.api import Example, NodeType
+from engine.errors import UnknownNodeType
 from engine.registry import Registry
 from tests.support.http_server import raw_server
 from tests.support.nodes import ADA, NamedServices, run_example, run_step
@@ -44,6 +45,12 @@ def test_the_catalogue_is_as_described():
         "core.read_file", "core.respond", "core.schedule", "core.set", "core.sort", "core.split_out", "core.summarize",
         "core.switch", "core.webhook",
     ]  # fmt: skip
+
+
+def test_what_node_types_share_is_none_itself():
+    with pytest.raises(UnknownNodeType) as caught:
+        Registry().get("core.conditions")
+    assert "conditions" not in str(caught.value.hint)
 
 
 @every_type

@@ -1,6 +1,7 @@
 """Runs code as the child of the sandbox does, but here: without its limits, and quickly."""
 
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 from engine.sandbox import wire
@@ -39,3 +40,15 @@ def failure(source: str, items: Any = ORDERS, **options: Any) -> dict[str, Any]:
     except Failed as error:
         return error.facts
     raise AssertionError(f"it went well, and gave {ran.items}")
+
+
+def programs(file: str) -> dict[str, tuple[str, str]]:
+    """Name -> (source, what is said after it) of a file in tests/data/sandbox; its first lines tell the form."""
+    text = (Path(__file__).parent.parent / "data" / "sandbox" / file).read_text("utf-8")
+    found = {}
+    for part in text.split("\n=== ")[1:]:
+        name, _, rest = part.partition("\n")
+        source, _, said = rest.partition("\n---\n")
+        assert name not in found, name
+        found[name] = (source, said)
+    return found

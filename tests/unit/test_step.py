@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -70,7 +71,7 @@ def pairs(ctx: Context, items: Items, params: Nothing) -> Items:
         if item.json["n"] is None:
             ctx.reject(index, NodeError("no number"))
     numbers = [(i, item.json["n"]) for i, item in enumerate(items) if item.json["n"] is not None]
-    both = list(zip(numbers, numbers[1:], strict=False))
+    both = list(pairwise(numbers))
     return Items([{"n": a[1] + b[1]} for a, b in both], lineage=Lineage({"main": [(a[0], b[0]) for a, b in both]}))
 
 
@@ -166,7 +167,7 @@ def test_an_item_by_item_node_gives_items_or_none(what, count, message):
 
 
 def test_a_computing_item_by_item_node_may_have_its_time():
-    done = ran("test.plain", [{"s": 0}, {"s": 0.3}], {"seconds": "{{ item.s }}"}, timeout_s=0.1)
+    done = ran("test.plain", [{"s": 0}, {"s": 0.9}], {"seconds": "{{ item.s }}"}, timeout_s=0.4)
     assert (done.error("node")["code"], done.error("node")["item"]) == ("node.timeout", 1)
 
 
