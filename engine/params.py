@@ -41,8 +41,8 @@ class Template:
     """
 
     __slots__ = (
-        "_bind", "_build", "_columns", "_may_miss", "leaves", "node_type", "outputs", "per_item", "problems", "raw", "static", "uses_items",
-        "volatile",
+        "_bind", "_build", "_columns", "_may_miss", "leaves", "node_type", "outputs", "per_item", "problems", "raw",
+        "static", "uses_items", "volatile",
     )  # fmt: skip
 
     def __init__(self, node_type: NodeType, params: Mapping[str, Any], version: int) -> None:
@@ -172,7 +172,9 @@ class Template:
         params = self._checked(self._build(values))
         if items is not None and (refused := self._refused(values)):
             places = range(len(items)) if kept is None else kept
-            errors |= {places[index]: error for index, error in refused.items() if places[index] not in errors}
+            for index, refusal in refused.items():
+                refusal.item_index = places[index]
+                errors.setdefault(places[index], refusal)
             if drop:
                 kept = _keep(values, places, {places[index] for index in refused})
                 params = self._checked(self._build(values))

@@ -7,8 +7,8 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 
-from engine.api import NAME, NodeType
 from engine.errors import UnknownNodeType, did_you_mean
+from engine.node_type import NAME, NodeType
 
 ENTRY_POINTS = "flowleaf.nodes"
 # Name before the dot -> the package whose modules bear the names after it.

@@ -1,21 +1,20 @@
-"""One node run: fills in its params, calls the node as its shape asks, and puts its items and errors in order."""
+"""One node run: fills in its params and calls the node as its shape asks."""
 
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from functools import cache
 from typing import Any, cast
 
-import orjson
-
-from engine.api import NodeType, Params, Request
+from engine.api import Request
 from engine.context import NodeContext, StepState
-from engine.convert import STRICT, dumps
-from engine.errors import ExecutionCancelled, NodeError, NodeTimeout, StudioError
+from engine.errors import NodeError, NodeTimeout, StudioError
 from engine.events import NodeResult
 from engine.expressions import Scope
+from engine.fields import Params
 from engine.items import Item, Items, Lineage, Outputs
+from engine.node_run import NodeRun
+from engine.node_type import NodeType
 from engine.params import Template
 from engine.workflow import Node, Retry
 
@@ -27,34 +26,21 @@ PROGRESS_S = 0.1
 HELD_SHOWN = 50
 
 
-NOTHING = Items([])
-
-
 def _unheard(*said: Any) -> None:
     """Nobody listens."""
 
 
-@cache
-def _same(input_name: str) -> Lineage:
-    """The lineage of items that are an input's own."""
-    return Lineage({input_name: None})
-
-
-class StepRun:
-    """One run of one node on given inputs.
-
-    Args:
-        inputs: input name -> items; the lineage they carry is not looked at.
+class StepRun(NodeRun):
+    """A run that fills in the params and calls the node, here, as a task or in a thread.
 
     Attributes:
+        is_heavy: it would keep the interpreter too long to run on the event loop.
+        is_plain: it can be run right here: it computes, on little, without waits.
         progress: called with (items done, items in all) while an item-by-item node runs.
         retried: called with (attempt, error) before another attempt.
     """
 
-    __slots__ = (
-        "inputs", "is_heavy", "is_plain", "items", "node", "node_type", "progress", "request", "retried", "scope",
-        "state", "template",
-    )  # fmt: skip
+    __slots__ = ("is_heavy", "is_plain", "progress", "request", "retried", "scope")
 
     def __init__(
         self,
@@ -67,37 +53,29 @@ class StepRun:
         *,
         request: Request | None = None,
     ) -> None:
-        self.node = node
-        self.node_type = node_type
-        self.template = template
-        self.inputs = {name: items.with_lineage(_same(name)) for name, items in inputs.items()}
-        # The items of its first input; a trigger has none.
-        self.items = next(iter(self.inputs.values()), NOTHING)
+        super().__init__(node, node_type, template, inputs, state)
         self.scope = scope
-        self.state = state
         self.request = request
         self.progress: Callable[[int, int], None] = _unheard
         self.retried: Callable[[int, StudioError], None] = _unheard
-        # Whether it would keep the interpreter too long to run on the event loop.
         self.is_heavy = node_type.shape == "frame" or max(map(len, self.inputs.values()), default=0) > HEAVY_ITEMS
-        # Whether it can be run right here: it computes, on little, without waits.
         self.is_plain = not (self.is_heavy or node_type.is_async or node.retry or node.timeout_s is not None)
 
     def run_here(self) -> NodeResult:
         """The result of a plain run."""
         try:
-            return self._result(self._plain())
+            return NodeResult("succeeded", self._plain())
         except StudioError as exc:
-            return self._failed(exc)
+            return self.failed(exc)
 
     async def run(self) -> NodeResult:
         """The result of a run that may wait, or goes to a thread."""
         try:
             if self.node_type.shape == "each":
-                return self._result(await self._each())
-            return self._result(await self._attempts(self._batch))
+                return NodeResult("succeeded", await self._each())
+            return NodeResult("succeeded", await self._attempts(self._batch))
         except StudioError as exc:
-            return self._failed(exc)
+            return self.failed(exc)
 
     def hold(self) -> NodeResult:
         """What the node would be called with, without calling it."""
@@ -110,18 +88,18 @@ class StepRun:
             else:
                 params = [self._filled()[0]]
         except StudioError as exc:
-            return self._failed(exc)
+            return self.failed(exc)
         return NodeResult("held", held=tuple(p.model_dump() for p in params if p is not None))
 
     def _plain(self) -> Outputs:
         if self.node_type.shape != "each":
             params, kept = self._filled()
-            return self._checked(self._call_batch(params, kept), kept)
+            return self.outputs_of(self._call_batch(params, kept), kept)
         params_of = self._each_params()
         made: list[Any] = [None] * len(self.items)
         for index, item in self._alive():
             made[index] = self._guarded(index, item, params_of[index])
-        return self._gathered(made)
+        return self.gathered(made)
 
     def _guarded(self, index: int, item: Item, params: Params | None) -> Any:
         """What a computing node makes of one item; an error goes to `reject`."""
@@ -137,7 +115,7 @@ class StepRun:
         if self.node_type.is_async and self.node_type.shape != "frame":
             params, kept = await self._off_loop(self._filled)
             made = await _awaited(self._call_batch(params, kept), self.node_type)
-            return cast(Outputs, await self._off_loop(lambda: self._checked(made, kept)))
+            return cast(Outputs, await self._off_loop(lambda: self.outputs_of(made, kept)))
 
         def compute() -> Outputs:
             params, kept = self._filled()
@@ -146,7 +124,7 @@ class StepRun:
                 made = asyncio.run(
                     _awaited(made, self.node_type)
                 )  # a frame node written as `async def`: this is a thread without a loop
-            return self._checked(made, kept)
+            return self.outputs_of(made, kept)
 
         if self.is_heavy or self.node.timeout_s is not None:
             return await asyncio.to_thread(compute)
@@ -219,7 +197,7 @@ class StepRun:
         if len(items) == 1:
             for index, item in waiting:
                 made[index] = await self._one(index, item, params_of[index])
-            return self._gathered(made)
+            return self.gathered(made)
         failed = len(items)
         done = 0
         last = asyncio.get_running_loop().time()
@@ -254,7 +232,7 @@ class StepRun:
             await _stop(running)
         if error is not None:
             raise error
-        return self._gathered(made)
+        return self.gathered(made)
 
     async def _one(self, index: int, item: Item, params: Params) -> Any:
         context = NodeContext(self.state, index=index)
@@ -299,94 +277,6 @@ class StepRun:
                 raise _foreign(exc, self.node_type) from exc
             raise NodeTimeout(f"did not finish in {limit:g} s", hint="Give it more time, or less to do.") from exc
 
-    def _gathered(self, made: Sequence[Any]) -> Outputs:
-        """The outputs of an item-by-item node. Items that were given up go on here, or aside, or are gone."""
-        goes_on = self.node.on_error == "continue"
-        parts: list[Items] = []  # what nodes gave as Items stays a table where it is one
-        single: list[Item] = []
-        sources: list[int] = []
-        for index, result in enumerate(made):
-            if index in self.state.rejected:
-                result = _with_error(self.items[index], self.state.rejected[index]) if goes_on else None
-            found = _several(result, self.node_type)
-            sources += [index] * len(found)
-            if isinstance(found, Items):
-                parts += [_of_items(single), found]
-                single = []
-            else:
-                single += found
-        items = Items.concat([*parts, _of_items(single)])
-        one_to_one = sources == list(range(len(made)))
-        lineage = Lineage({"main": None if one_to_one else sources})
-        first = self.template.outputs[0]
-        return self._with_aside(self._complete({first: items.with_lineage(lineage)}))
-
-    def _checked(self, made: Any, kept: Sequence[int] | None) -> Outputs:
-        """The outputs of a node that takes all items at once."""
-        if self.node_type.shape == "frame":
-            from engine.convert import items_from_frame  # noqa: PLC0415  with pandas only
-
-            made = items_from_frame(made, length=len(self.items))
-        outputs = made if isinstance(made, dict) else {self.template.outputs[0]: made}
-        outputs = {name: _items(items, name, self.node_type) for name, items in outputs.items()}
-        if self.node_type.shape in ("inputs", "trigger"):
-            return self._with_aside(self._complete(outputs))
-        for name, items in outputs.items():
-            lineage = items.lineage
-            if lineage is None and len(self.items) == 1:
-                lineage = Lineage({"main": [0] * len(items)})
-            elif lineage is not None and kept is not None:
-                lineage = lineage.over(kept)
-            outputs[name] = items.with_lineage(lineage)
-        if self.node.on_error == "continue" and self.state.rejected:
-            first = next(iter(outputs))
-            outputs[first] = _joined(outputs[first], self._aside())
-        return self._with_aside(self._complete(outputs))
-
-    def _complete(self, outputs: Outputs) -> Outputs:
-        """All declared outputs, in their order; a name that is not declared is an error."""
-        declared = self.template.outputs
-        for name in outputs:
-            if name not in declared:
-                raise NodeError(
-                    f"{self.node_type.name} gave the output {name!r}, which it does not declare",
-                    hint="This is a fault of the package that brings the node.",
-                    retryable=False,
-                )
-        if not self.node_type.name.startswith("core."):
-            for name, items in outputs.items():
-                _plain_data(items, name, self.node_type)
-        return {name: outputs.get(name) or Items([], lineage=Lineage({})) for name in declared}
-
-    def _with_aside(self, outputs: Outputs) -> Outputs:
-        if self.node.on_error == "output":
-            outputs["error"] = self._aside()
-        return outputs
-
-    def _aside(self) -> Items:
-        """The items that were given up, each with its `error`."""
-        rejected = self.state.rejected
-        items = [_with_error(self.items[index], rejected[index]) for index in sorted(rejected)]
-        return Items.of(items).with_lineage(Lineage({"main": sorted(rejected)}))
-
-    def _result(self, outputs: Outputs) -> NodeResult:
-        return NodeResult("succeeded", outputs)
-
-    def _failed(self, error: StudioError) -> NodeResult:
-        """A failed run; or, where failing items go on or aside, a run in which all of them failed."""
-        if self.state.stop or isinstance(error, ExecutionCancelled):
-            return NodeResult("failed", error=error.as_json())
-        as_node = error if isinstance(error, NodeError) else NodeError(error.message, hint=error.hint)
-        if self.inputs:
-            self.state.rejected = dict.fromkeys(range(len(self.items)), as_node) | self.state.rejected
-            aside = self._aside()
-        else:
-            aside = Items([{"error": error.as_json()}], lineage=Lineage({}))
-        names = self.template.outputs
-        outputs = {name: Items([], lineage=Lineage({})) for name in names}
-        outputs["error" if self.node.on_error == "output" else names[0]] = aside
-        return NodeResult("succeeded", outputs)
-
 
 async def _awaited(made: Any, node_type: NodeType) -> Any:
     """The result of a node's function; an error that is not ours becomes one."""
@@ -413,74 +303,3 @@ def _foreign(exc: Exception, node_type: NodeType) -> NodeError:
         f"{type(exc).__name__}: {exc}",
         hint=f"{node_type.name} raised this: a fault of the package that brings it, or data it does not expect.",
     )
-
-
-def _with_error(item: Item, error: NodeError) -> Item:
-    return item.derive(error=error.as_json())
-
-
-def _of_items(made: list[Item]) -> Items:
-    """Items of fresh records: their fields are not copied again."""
-    files = [item.files for item in made]
-    return Items([cast(dict[str, Any], item.json) for item in made], files=files if any(files) else None)
-
-
-def _several(result: Any, node_type: NodeType) -> Sequence[Item]:
-    """What an item-by-item node gave for one item, as items."""
-    if result is None:
-        return ()
-    if isinstance(result, Item):
-        return (result,)
-    if isinstance(result, Items) or (isinstance(result, list) and all(isinstance(r, Item) for r in result)):
-        return result
-    raise _no_items(result, "main", node_type)
-
-
-def _items(made: Any, name: str, node_type: NodeType) -> Items:
-    if isinstance(made, Items):
-        return made
-    if isinstance(made, (list, tuple)) and all(isinstance(item, Item) for item in made):
-        return Items.of(made)
-    raise _no_items(made, name, node_type)
-
-
-def _no_items(made: Any, name: str, node_type: NodeType) -> NodeError:
-    return NodeError(
-        f"{node_type.name} gave {type(made).__name__} as its output {name!r}, not Items",
-        hint="This is a fault of the package that brings the node.",
-        retryable=False,
-    )
-
-
-def _plain_data(items: Items, name: str, node_type: NodeType) -> None:
-    """Refuse values that are no JSON data: what a package of others gives is stored and shown as such."""
-    if items.is_table:
-        return
-    try:
-        orjson.dumps(items.rows, option=STRICT)
-    except orjson.JSONEncodeError:
-        for index, row in enumerate(items.rows):
-            try:
-                dumps(row)
-            except TypeError as exc:
-                raise NodeError(
-                    f"{node_type.name}: item {index} of its output {name!r} is no JSON data: {exc}",
-                    hint="This is a fault of the package that brings the node.",
-                    retryable=False,
-                ) from exc
-
-
-def _joined(items: Items, more: Items) -> Items:
-    """The items of both, with their lineage: in the order of the input where `items` are, else `more` at the end."""
-    whole = Items.concat([items, more])
-    if items.lineage is None or set(items.lineage.sources) != {"main"}:
-        return whole
-    sources: list[tuple[int, ...]] = []
-    for part in (items, more):
-        assert part.lineage is not None
-        sources += [part.lineage.of(index)["main"] for index in range(len(part))]
-    whole = whole.with_lineage(Lineage({"main": sources}))
-    kept = sources[: len(items)]
-    if all(len(source) == 1 for source in kept) and kept == sorted(kept):
-        return whole.take(sorted(range(len(whole)), key=sources.__getitem__))
-    return whole

@@ -164,12 +164,20 @@ def items_to_csv(items: Items, *, delimiter: str = ",") -> bytes:
 
     Half of a surrogate pair, which UTF-8 has no place for, becomes a question mark.
     """
-    out = io.StringIO()
-    writer = csv.writer(out, delimiter=delimiter, lineterminator="\n")
+    out = _Lines()
+    # Before 3.13 Python puts only those line breaks of cells in quotes that are among those it ends lines with.
+    writer = csv.writer(out, delimiter=delimiter, lineterminator="\r\n")
     names = items.fields
     writer.writerow(names)
     writer.writerows([[_cell(row.get(name)) for name in names] for row in items.rows])
-    return out.getvalue().encode("utf-8", "replace")
+    return "".join(out).encode("utf-8", "replace")
+
+
+class _Lines(list[str]):
+    """What a writer writes, one line at a time, each ended by a line feed."""
+
+    def write(self, line: str) -> None:
+        self.append(line.removesuffix("\r\n") + "\n")
 
 
 def _cell(value: Any) -> Any:

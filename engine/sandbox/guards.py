@@ -84,6 +84,11 @@ class AuthorClass(type):
     """The type of the classes that the author's code defines."""
 
 
+def with_article(name: str) -> str:
+    """`a dict`, `an Order`."""
+    return f"{'an' if name[:1] in 'AEIOUaeiou' else 'a'} {name}"
+
+
 def allow(kind: type, names: Iterable[str] | None = None, *, on_class: Iterable[str] = ()) -> None:
     """Let the objects of this type give these attributes, by default all public ones but `format`.
 
@@ -286,7 +291,7 @@ def _describe(ob: Any) -> str:
         return f"the module {ob.name}"
     if isinstance(ob, type):
         return f"the class {ob.__name__}"
-    return f"a {type(ob).__name__}"
+    return with_article(type(ob).__name__)
 
 
 def _allow_builtins() -> None:

@@ -85,7 +85,7 @@ def _run_each(code: Code, program: Program, job: Job) -> _Rows:
     for index, item in enumerate(job.items):
         try:
             value = code(item, _inputs(job.inputs, index), _frame(program, [item]))
-            made = returned(value, [item], item).rows
+            made = [item] if value is item else returned(value, [item], item).rows
         except MemoryError:
             raise
         except BaseException as error:  # noqa: BLE001

@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from engine.sandbox import wire
+from engine.sandbox.guards import with_article
 
 DEEPEST = 250  # levels; orjson stops a little later
 MOST_BITS = 14_280  # of a whole number: 4,300 digits, where Python refuses to write them
@@ -32,10 +33,12 @@ HINTS = {
 }
 WORDS = {
     "NoneType": "nothing",
+    "bytes": "bytes",
     "bool": "True or False",
     "builtin_function_or_method": "a function",
     "float": "a number",
     "int": "a number",
+    "ndarray": "an array",
     "str": "text",
     "type": "a class",
 }
@@ -53,8 +56,7 @@ class NotPlain(TypeError):
 def describe(value: Any) -> str:
     """What a value is, with its article, such as "a function"."""
     name = type(value).__name__
-    article = "an" if name[:1] in "AEIOUaeiou" else "a"
-    return WORDS.get(name, f"{article} {name}")
+    return WORDS.get(name) or with_article(name)
 
 
 def fast_json(rows: list[Any]) -> bytes:

@@ -11,7 +11,7 @@ import pytest
 from pydantic import BaseModel
 
 import nodes
-from engine.api import Example, NodeType
+from engine.node_type import Example, NodeType
 from engine.errors import UnknownNodeType
 from engine.registry import Registry
 from tests.support.http_server import raw_server

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from engine.api import Example, NodeType, Request
+from engine.api import Request
+from engine.node_type import Example, NodeType
 from engine.checks import check
 from engine.context import StepState
 from engine.events import NodeResult

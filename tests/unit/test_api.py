@@ -340,9 +340,24 @@ def test_a_missing_value_is_left_to_a_field_that_takes_it():
 
 def test_a_missing_value_fails_other_fields():
     ran = priced(price, ROWS, price="{{ item.n }}")
-    assert ran.error("node")["code"] == "node.expression.missing"
-    assert ran.error("node")["item"] == 1
+    assert ran.error("node")["code"] == "node.expression"
+    assert ran.error("node")["item"] == 0
     assert ran.error("node")["param"] == "price"
+    assert ran.error("node")["message"].startswith("price ({{ item.n }}) should be a valid number")
+
+
+def test_the_first_item_that_fails_is_named():
+    assert priced(price, ROWS, price="{{ item.p }}", more=["{{ item.n }}"]).error("node")["item"] == 1
+    assert priced(price, [{"n": 1}, {}, {"n": "x"}], price="{{ item.n }}").error("node")["item"] == 1
+
+
+def test_only_the_items_go_aside_whose_values_do_not_fit():
+    rows = [{"p": 1}, {"p": "x"}, {}, {"p": 4}, {"p": None}, {"p": 6}]
+    ran = priced(price, rows, "output", price="{{ item.p }}", note="{{ item.p }}", times="{{ items | length }}")
+    outputs = ran.result("node").outputs
+    assert outputs["main"].rows == [{"price": p * 6.0, "note": p, "more": []} for p in (1, 4, 6)]
+    assert [row["error"]["item"] for row in outputs["error"].rows] == [1, 2, 4]
+    assert [outputs["main"].lineage.of(i)["main"] for i in range(3)] == [(0,), (3,), (5,)]
 
 
 def test_items_whose_value_is_missing_go_aside_and_the_others_keep_theirs():
@@ -403,10 +418,33 @@ def test_values_are_shown_as_they_are():
 
 def test_each_value_is_checked():
     error = MissingValue("no n")
-    kept = PriceParams(price=PerItem(["1.5", error], constant=False)).price
-    assert kept.values(2) == [1.5, error]
+    column = PriceParams(price=PerItem(["1.5", error, None], constant=False)).price
+    assert column.values(3) == [1.5, error, None]
+    assert list(column.refused) == [2]
+
+
+def test_a_constant_is_checked_too():
+    assert PriceParams(price=PerItem("2", constant=True)).price[5] == 2.0
+
+
+def test_an_object_with_values_per_item_inside_is_one_for_each_item():
+    params = PriceParams(price=1, note={"a": [PerItem([1, 2], constant=False)], "b": 3})
+    assert params.note.values(2) == [{"a": [1], "b": 3}, {"a": [2], "b": 3}]
+
+
+def test_an_error_inside_an_object_stands_for_that_item():
+    error = MissingValue("no n")
+    params = PriceParams(price=1, note=[PerItem([1, error], constant=False)])
+    assert params.note.values(2) == [[1], error]
+
+
+def test_what_stands_inside_an_object_has_to_fit_as_well():
+    class Pairs(Params):
+        pair: PerItem[list[int]] = field(help="Two numbers.")
+
+    assert Pairs(pair=[PerItem([1, 2], constant=False), 3]).pair.values(2) == [[1, 3], [2, 3]]
     with pytest.raises(ValidationError, match="unable to parse"):
-        PriceParams(price=PerItem([1, "x"], constant=False))
+        Pairs(pair=[PerItem([1, "x"], constant=False)])
 
 
 # Params filled in

@@ -115,6 +115,11 @@ def test_a_type_that_is_not_there_is_named_with_the_nearest(name, hint):
     assert str(caught.value.hint).startswith(hint)
 
 
+def test_installed_packages_are_looked_for_where_none_are_given():
+    with pytest.raises(UnknownNodeType):
+        Registry().get("nobody.brings_this")
+
+
 IMPORTS = """
 import sys
 from engine.registry import Registry
@@ -245,7 +250,7 @@ def test_an_upgrade_leaves_the_params_of_the_workflow_as_they_are():
 
 
 def test_params_of_a_newer_version_are_refused():
-    with pytest.raises(InvalidParams, match="shop.pay is installed in version 3; this node was made with version 4"):
+    with pytest.raises(InvalidParams, match=r"shop\.pay is installed in version 3; this node was made with version 4"):
         pay.upgraded({}, 4)
 
 
