@@ -86,46 +86,49 @@ def _node(program: Program, node: Node) -> Iterator[Problem]:
         yield Problem("workflow.parent", message, hint, place_of(node, "parent"), node.id, "parent")
 
 
+Fault = tuple[str, str, str | None]  # message, hint, id of the node to show it on
+
+
 def _connections(program: Program) -> Iterator[Problem]:
-    nodes = program.graph.nodes
     seen: set[Connection] = set()
     for number, connection in enumerate(program.workflow.connections, 1):
-        place = f"connection {number} ({_label(program, connection.source)} -> {_label(program, connection.target)})"
-        ends = {"source": connection.source, "target": connection.target}
-        unknown = {end: node_id for end, node_id in ends.items() if node_id not in nodes}
-        shown_on = next((node_id for node_id in ends.values() if node_id in nodes), None)
-        code = "definition.invalid_connection"
-        for end, node_id in unknown.items():
-            hint = did_you_mean(node_id, nodes)
-            if node_id in program.by_label:
-                hint = f"Connections name ids: write {program.by_label[node_id]!r}."
-            yield Problem(code, f"its {end} {node_id!r} is no node's id", hint, place, shown_on)
+        faults = [*_ends(program, connection)]
         if connection in seen:
-            yield Problem(code, "it is drawn twice", "Remove one of them.", place, shown_on)
+            shown_on = connection.source if connection.source in program.graph.nodes else None
+            faults.append(("it is drawn twice", "Remove one of them.", shown_on))
         seen.add(connection)
-        if not unknown:
-            yield from _ends(program, connection, place)
+        for message, hint, node_id in faults:
+            ends = f"{_label(program, connection.source)} -> {_label(program, connection.target)}"
+            yield Problem("definition.invalid_connection", message, hint, f"connection {number} ({ends})", node_id)
 
 
-def _ends(program: Program, connection: Connection, place: str) -> Iterator[Problem]:
-    """Whether the output and the input of a connection exist."""
-    code = "definition.invalid_connection"
-    source, target = program.graph.nodes[connection.source], program.graph.nodes[connection.target]
-    if _outputs_are_known(program, source.id):
-        outputs = program.outputs(source)
-        if connection.output not in outputs:
-            hint = did_you_mean(connection.output, outputs)
-            if connection.output == "error":
-                hint = 'Set "on_error": "output" on the node, and failing items leave through it.'
-            yield Problem(code, f'"{source.label}" has no output {connection.output!r}', hint, place, source.id)
+def _ends(program: Program, connection: Connection) -> Iterator[Fault]:
+    """Whether the nodes, the output and the input of a connection exist."""
+    nodes = program.graph.nodes
+    ends = {"source": connection.source, "target": connection.target}
+    unknown = {end: node_id for end, node_id in ends.items() if node_id not in nodes}
+    for end, node_id in unknown.items():
+        hint = did_you_mean(node_id, nodes)
+        if node_id in program.by_label:
+            hint = f"Connections name ids: write {program.by_label[node_id]!r}."
+        shown_on = next((other for other in ends.values() if other in nodes), None)
+        yield f"its {end} {node_id!r} is no node's id", hint, shown_on
+    if unknown:
+        return
+    source, target = nodes[connection.source], nodes[connection.target]
+    if _outputs_are_known(program, source.id) and connection.output not in (outputs := program.outputs(source)):
+        hint = did_you_mean(connection.output, outputs)
+        if connection.output == "error":
+            hint = 'Set "on_error": "output" on the node, and failing items leave through it.'
+        yield f'"{source.label}" has no output {connection.output!r}', hint, source.id
     if target.id in program.types:
         node_type = program.types[target.id]
         if node_type.is_trigger:
             hint = "A trigger starts the workflow: remove the connection, or put the node before it elsewhere."
-            yield Problem(code, f'"{target.label}" is a trigger and takes no input', hint, place, target.id)
+            yield f'"{target.label}" is a trigger and takes no input', hint, target.id
         elif connection.input not in node_type.inputs:
             hint = did_you_mean(connection.input, node_type.inputs)
-            yield Problem(code, f'"{target.label}" has no input {connection.input!r}', hint, place, target.id)
+            yield f'"{target.label}" has no input {connection.input!r}', hint, target.id
 
 
 def _outputs_are_known(program: Program, node_id: str) -> bool:

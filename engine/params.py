@@ -4,7 +4,6 @@ from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
-from pydantic.fields import FieldInfo
 
 from engine.api import NodeType, Params, PerItem
 from engine.errors import ExpressionError, InvalidParams, MissingValue, NodeError, Problem
@@ -41,8 +40,8 @@ class Template:
     """
 
     __slots__ = (
-        "_bind", "_build", "_columns", "_may_miss", "leaves", "node_type", "outputs", "per_item", "problems", "raw",
-        "static", "uses_items", "volatile",
+        "_bind", "_bound", "_build", "_columns", "_may_miss", "leaves", "node_type", "outputs", "per_item", "problems",
+        "raw", "static", "uses_items", "volatile",
     )  # fmt: skip
 
     def __init__(self, node_type: NodeType, params: Mapping[str, Any], version: int) -> None:
@@ -55,7 +54,7 @@ class Template:
             self.raw = node_type.upgraded(params, version)
         except InvalidParams as exc:
             self.problems.append(Problem(exc.code, exc.message, exc.hint, node_id=None))
-        self.leaves += self._expressions(self.raw, (), node_type.params)
+        self.leaves += self._expressions(self.raw, ())
         self.per_item = any(_varies(leaf.expression) for leaf in self.leaves)
         self.volatile = any(leaf.expression.volatile for leaf in self.leaves)
         self.uses_items = any("items" in leaf.expression.uses for leaf in self.leaves)
@@ -64,6 +63,7 @@ class Template:
         # Places that are given a value per item, in nodes that take all items at once.
         self._columns: frozenset[Path] = frozenset()
         # Params that were validated once, with columns to put in: a run need not validate again, at 1.5 us for 6.
+        self._bound: tuple[Params, list[PerItem[Any]]] | None = None
         self._bind: Callable[[Sequence[Any]], Params] | None = None
         self._build = _builder(self.raw, {leaf.path: i for i, leaf in enumerate(self.leaves)})
         if not self.problems:
@@ -78,10 +78,10 @@ class Template:
                 self.problems.append(Problem(InvalidParams.code, f"they do not say what its outputs are: {exc!r}"))
             return ("main",)
 
-    def _expressions(self, value: Any, path: Path, model: Any) -> Iterator[Leaf]:
-        """The expressions inside `value`; `model` is the class of it, or of what its lists and objects hold."""
+    def _expressions(self, value: Any, path: Path) -> Iterator[Leaf]:
+        """The expressions inside `value`, which stands at `path`."""
         if isinstance(value, str):
-            if "{" in value:
+            if "{" in value and _takes_expressions(self.node_type.params, path):
                 try:
                     expression = parse(value)
                 except ExpressionError as exc:
@@ -91,12 +91,10 @@ class Template:
                     yield Leaf(path, expression)
         elif isinstance(value, dict):
             for key, inner in value.items():
-                known = model.model_fields.get(key) if model else None
-                if known is None or _takes_expressions(known):
-                    yield from self._expressions(inner, (*path, key), model_in(known.annotation) if known else model)
+                yield from self._expressions(inner, (*path, key))
         elif isinstance(value, list):
             for index, inner in enumerate(value):
-                yield from self._expressions(inner, (*path, index), model)
+                yield from self._expressions(inner, (*path, index))
 
     def _validate(self) -> None:
         """Check what is known before a run: all but the values of expressions."""
@@ -124,7 +122,7 @@ class Template:
             if not self.leaves:
                 self.static = params
             elif len(markers) == len(self.leaves):
-                self._bind = _binder(params, [markers[leaf.path] for leaf in self.leaves])
+                self._bound = (params, [markers[leaf.path] for leaf in self.leaves])
         self._may_miss = frozenset(path for path, marker in markers.items() if marker.keeps_missing)
         takes_columns = self.node_type.shape == "items"
         self._columns = frozenset(path for path, marker in markers.items() if marker.accepted and takes_columns)
@@ -262,9 +260,16 @@ def evaluate_column(expression: Expression, scope: Scope, items: Items) -> tuple
     return expression.evaluate_all(scope, items.rows)
 
 
-def _takes_expressions(known: FieldInfo) -> bool:
-    extra = known.json_schema_extra
-    return not (isinstance(extra, dict) and extra.get("expressions") is False)
+def _takes_expressions(model: Any, path: Path) -> bool:
+    """Whether no field on the way to `path` says that `{{` means nothing there."""
+    for part in path:
+        known = model.model_fields.get(part) if model is not None and isinstance(part, str) else None
+        if known is None:
+            continue  # a place in a list, or a key of an object: what it holds is of the same class
+        if isinstance(known.json_schema_extra, dict) and known.json_schema_extra.get("expressions") is False:
+            return False
+        model = model_in(known.annotation)
+    return True
 
 
 def _resolve(loc: Sequence[str | int], raw: Any) -> Path:

@@ -116,5 +116,7 @@ def _names(code: CodeType) -> tuple[str, ...]:
 def _attribute_hint(name: str, ob: Any) -> str | None:
     if isinstance(ob, dict):
         return f'Fields are read with brackets: item["{name}"].'
+    if type(ob).__name__ == "DataFrame":
+        return f'A column is made with brackets: df["{name}"] = ...'
     near = nearest(name, NAMES.get(type(ob), ()))
     return f"Did you mean {near!r}?" if near else None

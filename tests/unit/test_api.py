@@ -9,7 +9,6 @@ from pydantic import ValidationError
 import engine.api
 from engine.api import (
     Context,
-    Example,
     Item,
     Items,
     NodeError,
@@ -23,6 +22,7 @@ from engine.api import (
 )
 from engine.errors import ExpressionError, MissingValue
 from engine.expressions import Scope
+from engine.node_type import Example
 from engine.params import Template
 from tests.support.build import Registry, chain, run, start
 from tests.support.build import node as drawn

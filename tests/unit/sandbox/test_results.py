@@ -56,7 +56,10 @@ def test_input_items_that_look_wrapped_are_left_as_they_are():
         ("return [{}, None]", "item 1 of the returned list is nothing; return a list of dicts"),
         ("return [[{}]]", "item 0 of the returned list is a list;"),
         ("class Order: pass\nreturn Order()", "returned an Order;"),
-        ("return {'a': {'b': [1, len]}}", "item 0 of the result: field 'a.b[1]' holds a function, which is no JSON data"),
+        (
+            "return {'a': {'b': [1, len]}}",
+            "item 0 of the result: field 'a.b[1]' holds a function, which is no JSON data",
+        ),
         ("return {'a': b'x'}", "field 'a' holds bytes"),
         ("return {'a': 1j}", "field 'a' holds a complex"),
         ("return [{}, {'a': df}]", "item 1 of the result: field 'a' holds a DataFrame"),
@@ -67,7 +70,10 @@ def test_input_items_that_look_wrapped_are_left_as_they_are():
         ("return {'\\ud800': 1}", "it holds text with half of a character"),
         ("return {'a': {(1, 2): 3}}", "field 'a' has a tuple for a key; keys are text"),
         ("return {'a': {b'x': 3}}", "field 'a' has bytes for a key"),
-        ("return df.rename(columns={'a': ('x', 'y')})", "column ('x', 'y') of the returned DataFrame has several names"),
+        (
+            "return df.rename(columns={'a': ('x', 'y')})",
+            "column ('x', 'y') of the returned DataFrame has several names",
+        ),
         ("import pandas as pd\nreturn pd.concat([df, df], axis=1)", "the returned DataFrame has two columns named 'a'"),
     ],
 )
@@ -211,7 +217,11 @@ def test_one_run_per_item_sees_its_own_inputs_and_frame():
 def test_a_whole_number_stays_one_in_a_frame_where_another_item_lacks_it():
     items = [{"id": 2**53 + 1, "x": 1.5, "b": True}, {"x": None}, {"id": None, "x": 2}]
     back = run_here("return df", items).items
-    assert back == [{"id": 2**53 + 1, "x": 1.5, "b": True}, {"id": None, "x": None, "b": None}, {"id": None, "x": 2.0, "b": None}]
+    assert back == [
+        {"id": 2**53 + 1, "x": 1.5, "b": True},
+        {"id": None, "x": None, "b": None},
+        {"id": None, "x": 2.0, "b": None},
+    ]
     assert type(back[0]["id"]) is int
 
 
