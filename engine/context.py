@@ -39,8 +39,9 @@ class Services(Protocol):
         inputs: Mapping[str, Any] | Sequence[Mapping[str, Any]],
         keep_going: bool,
         timeout_s: float | None,
+        on_log: Callable[[str, int], None],
     ) -> "CodeResult":
-        """The author's Python, run in the sandbox."""
+        """The author's Python, run in the sandbox; `on_log` gets each line it logs, and the source line."""
 
     def open_file(self, path: str) -> BinaryIO:
         """A file below the allowed folders."""
@@ -52,10 +53,11 @@ class StepState:
     Attributes:
         rejected: index of the input item -> why it was given up.
         stop: whether a rejected item fails the node.
+        timeout_s: seconds that the node's author gives one attempt; None where nothing is said.
         log: takes a line for the node's log; set by who listens.
     """
 
-    __slots__ = ("cancelled", "execution_id", "log", "node_id", "now", "rejected", "services", "stop")
+    __slots__ = ("cancelled", "execution_id", "log", "node_id", "now", "rejected", "services", "stop", "timeout_s")
 
     def __init__(
         self,
@@ -66,12 +68,14 @@ class StepState:
         now: str,
         stop: bool,
         cancelled: Callable[[], bool],
+        timeout_s: float | None = None,
     ) -> None:
         self.services = services
         self.execution_id = execution_id
         self.node_id = node_id
         self.now = now
         self.stop = stop
+        self.timeout_s = timeout_s
         self.log: Callable[[str], None] = lambda message: None
         self.cancelled = cancelled
         self.rejected: dict[int, NodeError] = {}
@@ -127,10 +131,9 @@ class NodeContext:
             shape=shape,
             inputs=inputs or {},
             keep_going=not self._state.stop,
-            timeout_s=timeout_s,
+            timeout_s=timeout_s or self._state.timeout_s,
+            on_log=lambda text, line: self.log(text),
         )
-        for line in result.log:
-            self.log(line)
         for index, error in sorted(result.errors.items()):
             self.reject(index, error)
         sources = result.sources

@@ -227,6 +227,7 @@ class _Run:
             now=self.now,
             stop=node.on_error == "stop",
             cancelled=self.is_cancelled,
+            timeout_s=node.timeout_s,
         )
         request = self.request if node_type.is_trigger else None
         return StepRun(

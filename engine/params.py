@@ -165,6 +165,8 @@ class Template:
                 exc.param = exc.param or dotted(path)
                 raise
         kept = _keep(values, range(len(items)), errors) if errors and drop and items is not None else None
+        if self._bound is not None:  # at the first run: who only checks a workflow needs it not
+            self._bind, self._bound = _binder(*self._bound), None
         if self._bind and items is not None:
             return self._bind(values), errors, kept
         params = self._checked(self._build(values))

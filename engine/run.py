@@ -68,12 +68,15 @@ class LocalServices:
         inputs: Mapping[str, Any] | Sequence[Mapping[str, Any]],
         keep_going: bool,
         timeout_s: float | None,
+        on_log: Callable[[str, int], None] | None = None,
     ) -> "CodeResult":
         """The author's Python, in a child process."""
         from engine.sandbox import Limits, run_code  # noqa: PLC0415
 
         limits = Limits() if timeout_s is None else Limits(wall_s=timeout_s, cpu_s=timeout_s)
-        return await run_code(source, rows, shape=shape, inputs=inputs, keep_going=keep_going, limits=limits)
+        return await run_code(
+            source, rows, shape=shape, inputs=inputs, keep_going=keep_going, limits=limits, on_log=on_log
+        )
 
     def open_file(self, path: str) -> BinaryIO:
         """A file below the folders."""

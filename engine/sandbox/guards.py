@@ -10,7 +10,7 @@ child process could read. Think of that before adding a row.
 
 import operator
 from collections.abc import Callable, Container, Iterable, Sequence
-from types import BuiltinFunctionType, FunctionType, GeneratorType, MethodType
+from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
 from RestrictedPython.transformer import INSPECT_ATTRIBUTES
@@ -292,21 +292,3 @@ def _describe(ob: Any) -> str:
     if isinstance(ob, type):
         return f"the class {ob.__name__}"
     return with_article(type(ob).__name__)
-
-
-def _allow_builtins() -> None:
-    shared: tuple[type, ...] = (str, int, float, dict, list, set, frozenset, tuple, bytes, bytearray)
-    for kind in shared:
-        allow(kind)
-        CLASS_NAMES[kind] = NAMES[kind]
-    views: tuple[type, ...] = (type({}.keys()), type({}.values()), type({}.items()))
-    plain: tuple[type, ...] = (bool, complex, type(None), range, slice)
-    for kind in (*plain, type(NotImplemented), object, *views):
-        allow(kind)
-    allow(GeneratorType, ("send", "close"))
-    allow(property, ("setter", "getter", "deleter"))
-    # Those that cannot be changed say so themselves.
-    WRITABLE.update(shared, plain)
-
-
-_allow_builtins()

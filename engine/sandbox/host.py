@@ -96,13 +96,18 @@ def _problem(source: str) -> CodeError | None:
 
 
 async def ask(
-    arguments: Sequence[str], job: Mapping[str, Any], limits: Limits, on_log: OnLog | None = None
+    arguments: Sequence[str],
+    job: Mapping[str, Any],
+    limits: Limits,
+    on_log: OnLog | None = None,
+    *,
+    start_s: float = START_S,
 ) -> CodeResult:
     """The answer of a new child to a job. The child is gone when this returns, raises or is cancelled."""
     payload = wire.encode(job, wire.plain_container)
     child = Child(arguments)
     try:
-        await _start(child)
+        await _start(child, start_s)
         async with asyncio.timeout(limits.wall_s):
             await child.send(wire.JOB, payload)
             return await _Listener(child, limits, on_log).listen(len(job["items"]))
@@ -119,13 +124,13 @@ async def ask(
             child.forget()
 
 
-async def _start(child: Child) -> None:
+async def _start(child: Child, start_s: float) -> None:
     try:
-        async with asyncio.timeout(START_S):
+        async with asyncio.timeout(start_s):
             kind, length = await child.receive_header()
         reason = None if (kind, length) == (wire.READY, 0) else "it spoke out of turn"
     except TimeoutError:
-        reason = f"it took longer than {START_S:g} s"
+        reason = f"it took longer than {start_s:g} s"
     except (EOFError, OSError):
         await child.end(DYING_S)
         reason = child.complaint()

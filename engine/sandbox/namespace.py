@@ -1,8 +1,9 @@
-"""The names that the author's code starts with."""
+"""The names that the author's code starts with, and what the objects of built-in types give."""
 
 import builtins
 import sys
 from collections.abc import Callable
+from types import GeneratorType
 from typing import Any
 
 from engine.sandbox import guards, modules
@@ -56,3 +57,22 @@ def import_for_c(name: str, *arguments: Any, **keywords: Any) -> Any:
 def _is_exception(name: str, value: Any) -> bool:
     # Not the groups: `split` and `subgroup` of one would call the author's functions from C with any exception.
     return isinstance(value, type) and issubclass(value, BaseException) and not name.endswith("ExceptionGroup")
+
+
+def _allow_builtins() -> None:
+    """The guards' rows for the built-in types."""
+    shared: tuple[type, ...] = (str, int, float, dict, list, set, frozenset, tuple, bytes, bytearray)
+    for kind in shared:
+        guards.allow(kind)
+        guards.CLASS_NAMES[kind] = guards.NAMES[kind]
+    views: tuple[type, ...] = (type({}.keys()), type({}.values()), type({}.items()))
+    plain: tuple[type, ...] = (bool, complex, type(None), range, slice)
+    for kind in (*plain, type(NotImplemented), object, *views):
+        guards.allow(kind)
+    guards.allow(GeneratorType, ("send", "close"))
+    guards.allow(property, ("setter", "getter", "deleter"))
+    # Those that cannot be changed say so themselves.
+    guards.WRITABLE.update(shared, plain)
+
+
+_allow_builtins()

@@ -5,6 +5,7 @@ over 64 bits, which orjson would also read back as floats).
 """
 
 import json
+import math
 import struct
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -37,7 +38,7 @@ def decode(payload: bytes | bytearray | memoryview) -> Any:
     if payload[:1] == b"o":
         return orjson.loads(body)
     try:
-        return json.loads(bytes(body), parse_constant=_refuse_constant)
+        return json.loads(bytes(body), parse_constant=_refuse_constant, parse_float=_finite)
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
@@ -58,6 +59,13 @@ def plain_container(value: Any) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
     return list(value)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text} is too large")
+    return number
 
 
 def _refuse_constant(name: str) -> Any:

@@ -318,3 +318,11 @@ def test_closing_the_pipe_early_ends_quietly(flowleaf, tmp_path):
     )  # fmt: skip
     assert done.stdout.count("\n") == 1
     assert done.stderr == ""
+
+
+def test_what_code_printed_before_it_failed_is_shown(flowleaf):
+    flow = chain(start([{"n": 1}]), node("c", "core.code", {"source": "print('so far')\nreturn items[3]"}))
+    called = flowleaf("run", "w.json", file=flow)
+    assert called.code == 1
+    assert "[c] so far" in called.err
+    assert "line 2" in called.err

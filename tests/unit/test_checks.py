@@ -133,6 +133,11 @@ CASES: dict[str, Case] = {
         after("core.limit", {"count": {"x": "{{ item.n }}"}}), VALUE, "should be a valid integer",
         "How many items to keep.", 'node "node", params.count', field="params.count",
     ),
+    "a rule of the type's own": Case(
+        after("core.switch", {"cases": [{"name": "a", "conditions": [{"value": 1, "test": "is_true"}]}] * 2}), VALUE,
+        "two cases are called 'a'", "Tried from first to last",
+        'node "node", params.cases', field="params.cases",
+    ),
     "a newer version of the type": Case(
         after("core.limit", type_version=2), PARAMS,
         "core.limit is installed in version 1; this node was made with version 2",

@@ -2,6 +2,7 @@
 
 import pytest
 
+from engine.sandbox.log import Log
 from tests.support.sandbox import failure, run_here
 
 
@@ -17,6 +18,7 @@ from tests.support.sandbox import failure, run_here
         ("log('a', {'b': 1})", [("a {'b': 1}", 1)]),
         ("print('half', end='')\nlog('whole')", [("half", 1), ("whole", 2)]),
         ("def f(x):\n    print(x)\n\nf('in')\nlist(map(log, ['by map']))", [("in", 2), ("by map", 5)]),
+        ("import math\nprint(math)", [("<module math>", 2)]),
         ("print('\\ud800')", [("?", 1)]),
         ("class A:\n    def __str__(self):\n        return 'me'\nprint(A())", [("me", 4)]),
         ("class S(str):\n    def join(self, parts):\n        return 5\nprint(1, 2, sep=S('-'))", [("1-2", 4)]),
@@ -43,6 +45,12 @@ def test_a_log_is_cut_with_a_line_that_says_so(source, kept):
     texts = [text for text, _ in run_here(source, log_bytes=20).log]
     assert texts[:-1] == kept
     assert texts[-1] == "(the log was cut here: it is longer than 20 bytes)"
+
+
+def test_a_line_from_no_source_has_no_line():
+    lines = []
+    Log(100, lambda *line: lines.append(line)).output("x")
+    assert lines == [("x", 0)]
 
 
 def test_separators_are_text():

@@ -201,7 +201,13 @@ def test_all_that_one_item_gives_comes_from_it(source):
 
 
 def test_lineage_of_one_run_per_item_is_always_known():
-    source = "if item['a'] == 2:\n    return []\nif item['a'] == 3:\n    return [{'x': 1}, {'json': {'y': 2}}]\nitem['a'] = 0"
+    source = """\
+if item["a"] == 2:
+    return []
+if item["a"] == 3:
+    return [{"x": 1}, {"json": {"y": 2}}]
+item["a"] = 0
+"""
     ran = run_here(source, [{"a": 1}, {"a": 2}, {"a": 3}], shape="item")
     assert ran.items == [{"a": 0}, {"x": 1}, {"json": {"y": 2}}]
     assert ran.sources == [0, 2, 2]
