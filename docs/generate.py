@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from engine.node_type import Example, NodeType
 from engine.expressions import reference_page
+from engine.node_type import Example, NodeType
 from engine.registry import Registry
 from nodes.conditions.vocabulary import ALONE, MEANINGS
 

@@ -11,8 +11,8 @@ import pytest
 from pydantic import BaseModel
 
 import nodes
-from engine.node_type import Example, NodeType
 from engine.errors import UnknownNodeType
+from engine.node_type import Example, NodeType
 from engine.registry import Registry
 from tests.support.http_server import raw_server
 from tests.support.nodes import ADA, NamedServices, run_example, run_step

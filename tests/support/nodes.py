@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from engine.api import Request
-from engine.node_type import Example, NodeType
 from engine.checks import check
 from engine.context import StepState
 from engine.events import NodeResult
 from engine.expressions import Scope
 from engine.items import Items
+from engine.node_type import Example, NodeType
 from engine.params import Template
 from engine.registry import Registry
 from engine.run import LocalServices

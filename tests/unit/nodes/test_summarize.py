@@ -273,3 +273,21 @@ BAD = {
 @pytest.mark.parametrize(("params", "said"), BAD.values(), ids=BAD)
 def test_params_that_cannot_be_used_are_refused(params, said):
     assert said in refusals("core.summarize", params)[0]
+
+
+SUMS = [
+    ([0.1, 0.2], 0.3),
+    ([0.1] * 10, 1.0),
+    ([64.46, 71.21, 56.55, 62.42] * 100, 25464.0),
+    ([1e16, 1.3, -1e16], 1.3),
+    ([1 / 3, 1 / 3], 2 / 3),
+    ([2.5, None, 1], 3.5),
+    ([1e-300, 2e-300], 3e-300),
+    ([-0.1, 0.3], 0.2),
+]
+
+
+@pytest.mark.parametrize(("values", "expected"), SUMS)
+def test_a_sum_of_decimals_has_no_noise(values, expected):
+    figures = [{"function": "sum", "field": "n", "name": "sum"}]
+    assert run_node("core.summarize", {"figures": figures}, [{"n": v} for v in values])["node"] == [{"sum": expected}]
