@@ -1,6 +1,7 @@
 """What expressions see of earlier nodes: `node("Label")`, and the one item of it that an item came from."""
 
-from collections.abc import Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from engine.errors import ExpressionError, MissingValue
@@ -23,20 +24,32 @@ class Lineages:
         self.program = program
         self.run_data = run_data
         self._ancestors: dict[str, set[str]] = {}
+        self._parts: dict[tuple[str, str], tuple[list[int], list[Connection]]] = {}
 
     def origins(self, node_id: str, input_name: str, index: int, target: str) -> set[Origin]:
-        """The items of `target` that item `index` of a node's input came from.
+        """The items of `target` that item `index` of a node's input came from; two of them where they are more.
 
         Raises:
             ExpressionError: a node on the way lost the lineage; the message names it.
         """
-        connection, place = self._part(node_id, input_name, index)
-        if connection is None:
-            return set()
-        if connection.source == target:
-            return {(connection.output, place)}
-        if target not in self._before(connection.source):
-            return set()
+        found: set[Origin] = set()
+        seen: set[tuple[str, str, int]] = set()  # ways that part may meet again
+        ways = [iter([(node_id, input_name, index)])]
+        while ways and len(found) < 2:
+            way = next(ways[-1], None)
+            if way is None:
+                ways.pop()
+            elif way not in seen:
+                seen.add(way)
+                connection, place = self._part(*way)
+                if connection is None or connection.source == target:
+                    found |= {(connection.output, place)} if connection else set()
+                elif target in self._before(connection.source):
+                    ways.append(self._before_item(connection, place, target))
+        return found
+
+    def _before_item(self, connection: Connection, place: int, target: str) -> Iterator[tuple[str, str, int]]:
+        """The input items that an item of an output came from."""
         node = self.program.graph.nodes[connection.source]
         lineage = self.run_data[node.id].outputs[connection.output].lineage
         if lineage is None or node.pinned is not None:
@@ -46,22 +59,25 @@ class Lineages:
                 f'which item of "{label}" this one came from is not known after "{node.label}": {why}',
                 hint=f'Use node("{label}").items, .first or .last.',
             )
-        found: set[Origin] = set()
-        for name, indexes in lineage.of(place).items():
-            for one in indexes:
-                found |= self.origins(node.id, name, one, target)
-        return found
+        return ((node.id, name, one) for name, indexes in lineage.of(place).items() for one in indexes)
 
     def _part(self, node_id: str, input_name: str, index: int) -> tuple[Connection | None, int]:
         """The connection through which item `index` of an input came, and its place in that output."""
-        for connection in self.program.graph.incoming[node_id]:
-            if connection.input != input_name or connection.source not in self.run_data:
-                continue
-            count = len(self.run_data[connection.source].outputs.get(connection.output, ()))
-            if index < count:
-                return connection, index
-            index -= count
-        return None, 0
+        found = self._parts.get((node_id, input_name))
+        if found is None:
+            ends, connections, end = [], [], 0
+            for connection in self.program.graph.incoming[node_id]:
+                if connection.input == input_name and connection.source in self.run_data:
+                    end += len(self.run_data[connection.source].outputs.get(connection.output, ()))
+                    ends.append(end)
+                    connections.append(connection)
+            # The node has its inputs, or it would not ask: they do not change any more.
+            found = self._parts[node_id, input_name] = (ends, connections)
+        ends, connections = found
+        part = bisect_right(ends, index)
+        if part == len(ends):
+            return None, 0
+        return connections[part], index - (ends[part - 1] if part else 0)
 
     def _before(self, node_id: str) -> set[str]:
         if node_id not in self._ancestors:
@@ -85,7 +101,7 @@ class Ancestor:
         """The item of this node that the reader's item `index` came from."""
         found = self._lineages.origins(self._reader, "main", index, self._node_id)
         if len(found) != 1:
-            what = f"{len(found)} items" if found else "no item"
+            what = "several items" if found else "no item"
             raise ExpressionError(
                 f'this item came from {what} of "{self._label}", not from one',
                 hint=f'Use node("{self._label}").items, .first or .last.',

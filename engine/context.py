@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol
 
 from engine.api import HttpRequests
-from engine.errors import NodeError
+from engine.errors import NodeError, StudioError
 from engine.items import Items, Lineage
 
 if TYPE_CHECKING:
@@ -78,15 +78,22 @@ class StepState:
         self.timeout_s = timeout_s
         self.log: Callable[[str], None] = lambda message: None
         self.cancelled = cancelled
-        self.rejected: dict[int, NodeError] = {}
+        self.rejected: dict[int, StudioError] = {}
 
 
 class NodeContext:
     """The Context of one item (or, for nodes that take all at once, of the node run)."""
 
-    __slots__ = ("_index", "_kept", "_state")
+    __slots__ = ("_index", "_kept", "_rejected", "_state")
 
-    def __init__(self, state: StepState, *, index: int | None = None, kept: Sequence[int] | None = None) -> None:
+    def __init__(
+        self,
+        state: StepState,
+        *,
+        index: int | None = None,
+        kept: Sequence[int] | None = None,
+        rejected: dict[int, StudioError] | None = None,
+    ) -> None:
         """
         Args:
             index: the item being run; None where all are run at once.
@@ -95,6 +102,8 @@ class NodeContext:
         self._state = state
         self._index = index
         self._kept = kept
+        # Of this attempt: a thread that outlives its time writes where nobody looks.
+        self._rejected = state.rejected if rejected is None else rejected
 
     @property
     def http(self) -> HttpRequests:
@@ -153,4 +162,4 @@ class NodeContext:
         error.item_index = index
         if self._state.stop:
             raise error
-        self._state.rejected[index] = error
+        self._rejected[index] = error

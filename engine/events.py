@@ -30,7 +30,7 @@ EXECUTION_MOVES: Mapping[ExecutionStatus, frozenset[ExecutionStatus]] = {
     "skipped": frozenset(),
 }
 NODE_MOVES: Mapping[NodeStatus, frozenset[NodeStatus]] = {
-    "waiting": frozenset({"running", "reused", "skipped", "cancelled", "held"}),
+    "waiting": frozenset({"running", "succeeded", "failed", "reused", "skipped", "cancelled", "held"}),
     "running": frozenset({"succeeded", "failed", "cancelled", "waiting", "held"}),
     "succeeded": frozenset(),
     "reused": frozenset(),

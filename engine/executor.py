@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Collection, Iterator, Mapping, MutableMapping, Sequence
-from contextlib import suppress
 from datetime import datetime
 from heapq import heappop, heappush
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 from engine.ancestors import Ancestor, Lineages
 from engine.api import Request
 from engine.context import Services, StepState
-from engine.errors import ExpressionError, StudioError, did_you_mean
+from engine.errors import ExpressionError, did_you_mean
 from engine.events import Event, NodeResult
 from engine.expressions import Scope
 from engine.items import Items, Lineage
@@ -22,6 +21,10 @@ from engine.step import StepRun
 from engine.workflow import Node, Workflow
 
 PARALLEL = 16
+# Nodes that run right here hold the event loop no longer than this in one go.
+BREATH_S = 0.01
+# How long a node that does not heed being stopped is waited for.
+GRACE_S = 5.0
 
 
 def execute(
@@ -53,7 +56,7 @@ def execute(
         cancel: once set, running nodes are stopped and the execution ends as cancelled.
     """
     run = _Run(execution_id, workflow, steps, registry, services, run_data, request, trigger, hold, cancel)
-    return run.events(parallel)
+    return run.events(max(parallel, 1))
 
 
 class _Run:
@@ -103,6 +106,8 @@ class _Run:
         try:
             yield self.event("execution.started", status="running")
             waiting, followers, ready = self._dependencies()
+            places = {step.node_id: index for index, step in enumerate(self.steps)}
+            breathed = time.perf_counter()
             while ready or self.running:
                 while ready and len(self.running) < parallel and not self.is_cancelled():
                     step = self.steps[heappop(ready)]
@@ -110,19 +115,23 @@ class _Run:
                         yield event
                     if step.node_id in self.run_data:
                         _release(step, waiting, followers, ready)
+                    if time.perf_counter() - breathed > BREATH_S:
+                        await asyncio.sleep(0)  # heartbeats, and whoever cancels
+                        breathed = time.perf_counter()
                 if self.is_cancelled():
                     break
                 if self.running:
                     message = await self.inbox.get()
-                    if isinstance(message, tuple):
-                        step, kind, fields = message
-                        yield self.event(kind, step, **fields)
-                    elif message is not None:
-                        step, started = self.running.pop(message)
-                        yield self._end(step, message.result(), started)
-                        _release(step, waiting, followers, ready)
+                    for event in self._heard(message):
+                        yield event
+                        if event.kind == "node.finished" and event.node_id is not None:
+                            _release(self.steps[places[event.node_id]], waiting, followers, ready)
             if self.is_cancelled():
                 self.status = "cancelled"
+                # What ended before is no less done: its message lies before the None of `_watch`.
+                while not self.inbox.empty() and (message := self.inbox.get_nowait()) is not None:
+                    for event in self._heard(message):
+                        yield event
                 await self.stop()
                 for step in self.steps:
                     if step.node_id not in self.run_data:
@@ -130,6 +139,16 @@ class _Run:
             yield self.event("execution.finished", status=self.status)
         finally:
             await self.stop()
+
+    def _heard(self, message: Any) -> Iterator[Event]:
+        """What a running node said, or that it ended."""
+        if isinstance(message, tuple):
+            step, kind, fields = message
+            if step.node_id not in self.run_data:  # else a thread that outlived its time
+                yield self.event(kind, step, **fields)
+        elif message is not None:
+            step, started = self.running.pop(message)
+            yield self._end(step, message.result(), started)
 
     def _dependencies(self) -> tuple[list[int], dict[str, list[int]], list[int]]:
         """For each step how many others it waits for; node id -> steps that wait for it; the steps that can begin."""
@@ -182,6 +201,9 @@ class _Run:
 
     def _without_running(self, node: Node, inputs: Mapping[str, Items]) -> NodeResult | None:
         """The result where the node need not run, or None."""
+        node_type = self.program.types[node.id]
+        if node_type.is_trigger and self.trigger not in (None, node.id):
+            return NodeResult("skipped", self._nothing(node))  # whatever is pinned on it
         if node.pinned is not None:
             names = self.program.outputs(node)
             return NodeResult("succeeded", {name: Items(node.pinned.get(name, [])) for name in names})
@@ -189,9 +211,6 @@ class _Run:
         for connection in incoming:
             if (source := self.run_data.get(connection.source)) is not None and source.stops:
                 return NodeResult("skipped", self._nothing(node), blocked=True)
-        node_type = self.program.types[node.id]
-        if node_type.is_trigger and self.trigger not in (None, node.id):
-            return NodeResult("skipped", self._nothing(node))
         if node.disabled:
             name, items = next(iter(inputs.items()), ("", EMPTY))
             passed = items.with_lineage(Lineage({name: None} if name else {}))
@@ -280,9 +299,10 @@ class _Run:
         self.watch = None
         for task in tasks:
             task.cancel()
-        for task in tasks:
-            with suppress(asyncio.CancelledError, StudioError):
-                await task
+        if tasks:
+            ended, _ = await asyncio.wait(tasks, timeout=GRACE_S)
+            for task in ended:
+                _ = task.cancelled() or task.exception()
 
 
 EMPTY = Items([])

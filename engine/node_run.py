@@ -114,23 +114,34 @@ class NodeRun:
         items = [_with_error(self.items[index], rejected[index]) for index in sorted(rejected)]
         return Items.of(items).with_lineage(Lineage({"main": sorted(rejected)}))
 
+    def _all_aside(self, error: StudioError) -> Items:
+        """All items of all inputs, one input after the other, each with the `error`."""
+        items = [_with_error(item, error) for given in self.inputs.values() for item in given]
+        sources: dict[str, list[int]] = {}
+        for name in self.inputs:
+            sources[name] = [
+                i if other == name else -1 for other, given in self.inputs.items() for i in range(len(given))
+            ]
+        return Items.of(items).with_lineage(Lineage(sources))
+
     def failed(self, error: StudioError) -> NodeResult:
         """A failed run; or, where failing items go on or aside, a run in which all of them failed."""
         if self.state.stop or isinstance(error, ExecutionCancelled):
             return NodeResult("failed", error=error.as_json())
-        as_node = error if isinstance(error, NodeError) else NodeError(error.message, hint=error.hint)
-        if self.inputs:
-            self.state.rejected = dict.fromkeys(range(len(self.items)), as_node) | self.state.rejected
-            aside = self._aside()
-        else:
+        if not any(map(len, self.inputs.values())):
             aside = Items([{"error": error.as_json()}], lineage=Lineage({}))
+        elif self.node_type.shape == "inputs":
+            aside = self._all_aside(error)
+        else:
+            self.state.rejected = dict.fromkeys(range(len(self.items)), error) | self.state.rejected
+            aside = self._aside()
         names = self.template.outputs
         outputs = {name: Items([], lineage=Lineage({})) for name in names}
         outputs["error" if self.node.on_error == "output" else names[0]] = aside
         return NodeResult("succeeded", outputs)
 
 
-def _with_error(item: Item, error: NodeError) -> Item:
+def _with_error(item: Item, error: StudioError) -> Item:
     return item.derive(error=error.as_json())
 
 
@@ -171,6 +182,8 @@ def _plain_data(items: Items, name: str, node_type: NodeType) -> None:
     """Refuse values that are no JSON data: what a package of others gives is stored and shown as such."""
     if items.is_table:
         return
+    if odd := [row for row in items.rows if type(row) is not dict]:
+        raise _no_items(odd[0], name, node_type)
     try:
         orjson.dumps(items.rows, option=STRICT)
     except orjson.JSONEncodeError:

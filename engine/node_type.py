@@ -197,6 +197,10 @@ def node(
                 not (callable(outputs) or _is_names(outputs)),
             ),
             (
+                'only several inputs have names of their own: one input is called "main"',
+                "inputs" not in names and len(inputs) == 1 and inputs != ("main",),
+            ),
+            (
                 "several inputs need a function that takes (ctx, inputs, params)",
                 len(inputs) > 1 and "inputs" not in names,
             ),

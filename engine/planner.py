@@ -65,6 +65,8 @@ def plan(
             again.add(node_id)
         if node_id in wanted:
             reuse = keys[node_id] in stored and node_id not in again
+            if not reuse and (program.templates[node_id].volatile or _looks_outside(program, node_id)):
+                again.add(node_id)  # it may give something else under the same key
             steps.append(Step(node_id, keys[node_id], reuse, program.templates[node_id].volatile))
     return steps
 
@@ -78,7 +80,7 @@ def preview_keys(program: Program, reads: Mapping[str, str]) -> dict[str, str]:
     for node_id in graph.order():
         node = graph.nodes[node_id]
         if node.pinned is not None:
-            keys[node_id] = digest([EPOCH, "pinned", node.pinned])
+            keys[node_id] = digest([EPOCH, "pinned", program.outputs(node), node.pinned, reads.get(node_id)])
             continue
         place: dict[str, int] = {}
         parents = []
@@ -87,8 +89,21 @@ def preview_keys(program: Program, reads: Mapping[str, str]) -> dict[str, str]:
             place[connection.input] = position + 1
             parents.append((connection.input, position, connection.output, keys[connection.source]))
         named = [(other, keys[other]) for other in program.references.get(node_id, ()) if other in keys]
-        keys[node_id] = digest([_settings(program, node), sorted(parents), sorted(named), reads.get(node_id)])
+        drawn = _way_back(program, node_id)
+        keys[node_id] = digest([_settings(program, node), sorted(parents), sorted(named), drawn, reads.get(node_id)])
     return keys
+
+
+def _way_back(program: Program, node_id: str) -> list[Any]:
+    """The connections that lead to a node which asks where its items came from.
+
+    Two nodes that do the same have one key; which of them an item came through still decides what `.item` finds.
+    """
+    if not any(leaf.expression.node_item for leaf in program.templates[node_id].leaves):
+        return []
+    graph = program.graph
+    behind = graph.ancestors([node_id]) | {node_id}
+    return [(c.source, c.output, c.target, c.input) for n in graph.nodes if n in behind for c in graph.incoming[n]]
 
 
 def holds(
@@ -119,6 +134,11 @@ def holds(
         elif step.volatile:
             held[step.node_id] = "volatile"
     return held
+
+
+def _looks_outside(program: Program, node_id: str) -> bool:
+    node = program.graph.nodes[node_id]
+    return node.pinned is None and not node.disabled and effects_of(program, node) != "pure"
 
 
 def effects_of(program: Program, node: Node) -> str:

@@ -76,19 +76,19 @@ class Registry:
         for entry in waiting:
             try:
                 for module in _modules(entry.load()):
-                    self._add_module(module, entry.name)
+                    self._add_module(module, entry.name, own=False)
             # A package of others may fail in any way, SystemExit included; the studio goes on without it.
             except (Exception, SystemExit) as exc:  # noqa: BLE001
                 self.failures[entry.name] = f"{type(exc).__name__}: {exc}"
 
-    def _add_module(self, module: ModuleType, origin: str) -> None:
+    def _add_module(self, module: ModuleType, origin: str, *, own: bool = True) -> None:
         for value in vars(module).values():
             if isinstance(value, NodeType) and value.run.__module__ == module.__name__:
-                self._add(value, origin)
+                self._add(value, origin, own=own)
 
-    def _add(self, node_type: NodeType, origin: str) -> None:
+    def _add(self, node_type: NodeType, origin: str, *, own: bool = True) -> None:
         prefix = node_type.name.partition(".")[0]
-        if prefix in CATALOGUE and origin not in (CATALOGUE[prefix], "given"):
+        if prefix in CATALOGUE and not own:
             self.failures[origin] = f"{node_type.name}: names that start with {prefix}. are Flowleaf's own"
         elif (known := self._types.get(node_type.name)) and known is not node_type:
             self.failures[origin] = f"{node_type.name} is already brought by {self._origins[node_type.name]}"

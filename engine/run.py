@@ -3,15 +3,17 @@
 import asyncio
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from engine.api import Request
-from engine.errors import CredentialError, DefinitionError, did_you_mean
+from engine.errors import CredentialError, DefinitionError, ExpressionError, did_you_mean
 from engine.events import Event, NodeResult
 from engine.executor import execute
+from engine.expressions import Scope
 from engine.files import Folders
 from engine.planner import Step, digest, effects_of, plan
 from engine.program import Program, program_of
@@ -143,7 +145,12 @@ async def run_workflow(
         workflow = _without_pins(workflow, trigger, registry)
     program = program_of(workflow, registry)
     steps = plan(
-        workflow, registry, kept, reads=reads(program, services, request), target=target, force=frozenset(force)
+        workflow,
+        registry,
+        kept,
+        reads=reads(program, services, request, trigger=trigger),
+        target=target,
+        force=frozenset(force),
     )
     run_data = {step.node_id: kept[step.key] for step in steps if step.reuse}
     nodes = program.graph.nodes
@@ -162,10 +169,11 @@ async def run_workflow(
         cancel=cancel,
         parallel=parallel,
     )
-    async for event in events:
-        on_event(event)
-        if event.kind == "execution.finished":
-            finished.status = event.status or "failed"
+    async with aclosing(events):  # so that nothing runs on where the listener raises
+        async for event in events:
+            on_event(event)
+            if event.kind == "execution.finished":
+                finished.status = event.status or "failed"
     for step in steps:
         result = run_data[step.node_id]
         if result.status in ("succeeded", "failed", "skipped") and not result.blocked:
@@ -191,13 +199,17 @@ def node_called(workflow: Workflow, label: str) -> str:
     )
 
 
-def reads(program: Program, services: LocalServices, request: Request | None = None) -> dict[str, str]:
-    """Node id -> digest of what the node reads from outside: vars, files, a trigger's request."""
+def reads(
+    program: Program, services: LocalServices, request: Request | None = None, *, trigger: str | None = None
+) -> dict[str, str]:
+    """Node id -> digest of what the node reads from outside: vars, files, the request, which trigger starts."""
     found: dict[str, str] = {}
     for node_id, template in program.templates.items():
         names = sorted({name for leaf in template.leaves for name in leaf.expression.vars})
-        outside: list[Any] = [[name, services.vars.get(name)] for name in names]
-        outside += [services.folders.stamp(path) for path in _file_params(program, node_id)]
+        outside: list[Any] = [[name, services.vars[name]] if name in services.vars else [name] for name in names]
+        outside += [services.folders.stamp(path) for path in _file_params(program, node_id, services)]
+        if template.node_type.is_trigger and trigger is not None:
+            outside.append(["starts", node_id == trigger])  # the others give nothing
         if template.node_type.is_trigger and request is not None:
             outside.append(list(request.items) if request.items is not None else None)
         if outside:
@@ -205,15 +217,24 @@ def reads(program: Program, services: LocalServices, request: Request | None = N
     return found
 
 
-def _file_params(program: Program, node_id: str) -> list[str]:
-    """The paths in params that name files, where they are no expressions."""
+def _file_params(program: Program, node_id: str, services: LocalServices) -> list[str]:
+    """The paths in params that name files, where they are known before the run: those that read no item.
+
+    Where a path depends on an item, the file counts like an address: what was read stays until it is asked for anew.
+    """
     template = program.templates[node_id]
-    filled_in = {leaf.path[0] for leaf in template.leaves}
+    leaves = {leaf.path[0]: leaf.expression for leaf in template.leaves}
     found = []
     for name, known in template.node_type.params.model_fields.items():
-        extra, value = known.json_schema_extra, template.raw.get(name)
-        is_file = isinstance(extra, dict) and extra.get("widget") == "file"
-        if is_file and isinstance(value, str) and name not in filled_in:
+        extra, value = known.json_schema_extra, template.raw.get(name, known.default)
+        if not (isinstance(extra, dict) and extra.get("widget") == "file"):
+            continue
+        if name in leaves and leaves[name].uses <= {"vars"}:
+            with suppress(ExpressionError):  # the run will say what is wrong with it
+                value = leaves[name].evaluate(Scope(vars=services.vars))
+        elif name in leaves:
+            continue
+        if isinstance(value, str):
             found.append(value)
     return found
 

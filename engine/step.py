@@ -3,11 +3,13 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from engine.api import Request
 from engine.context import NodeContext, StepState
+from engine.convert import dumps, loads
 from engine.errors import NodeError, NodeTimeout, StudioError
 from engine.events import NodeResult
 from engine.expressions import Scope
@@ -24,10 +26,15 @@ HEAVY_ITEMS = 2_000
 CONCURRENCY = 10
 PROGRESS_S = 0.1
 HELD_SHOWN = 50
+# What a package's function may raise without ending more than its node.
+FOREIGN = (Exception, SystemExit, asyncio.CancelledError)
 
 
 def _unheard(*said: Any) -> None:
     """Nobody listens."""
+
+
+T = TypeVar("T")
 
 
 class StepRun(NodeRun):
@@ -67,6 +74,8 @@ class StepRun(NodeRun):
             return NodeResult("succeeded", self._plain())
         except StudioError as exc:
             return self.failed(exc)
+        except Exception as exc:  # noqa: BLE001  what the package gave cannot be made into outputs
+            return self._broken(exc)
 
     async def run(self) -> NodeResult:
         """The result of a run that may wait, or goes to a thread."""
@@ -76,6 +85,11 @@ class StepRun(NodeRun):
             return NodeResult("succeeded", await self._attempts(self._batch))
         except StudioError as exc:
             return self.failed(exc)
+        except Exception as exc:  # noqa: BLE001  as above
+            return self._broken(exc)
+
+    def _broken(self, exc: Exception) -> NodeResult:
+        return NodeResult("failed", error=_foreign(exc, self.node_type).as_json())
 
     def hold(self) -> NodeResult:
         """What the node would be called with, without calling it."""
@@ -127,11 +141,11 @@ class StepRun(NodeRun):
             return self.outputs_of(made, kept)
 
         if self.is_heavy or self.node.timeout_s is not None:
-            return await asyncio.to_thread(compute)
+            return await in_thread(compute)
         return compute()
 
     async def _off_loop(self, work: Callable[[], Any]) -> Any:
-        return await asyncio.to_thread(work) if self.is_heavy else work()
+        return await in_thread(work) if self.is_heavy else work()
 
     def _call_batch(self, params: Params, kept: Sequence[int] | None) -> Any:
         context = NodeContext(self.state, kept=kept)
@@ -149,11 +163,15 @@ class StepRun(NodeRun):
 
     def _call(self, context: NodeContext, data: Any, params: Params | None) -> Any:
         """Call the node; an error that is not ours becomes one."""
+        if not self.node_type.name.startswith("core."):
+            # Rows are shared with other branches and with what is stored, params with later runs.
+            data = _apart(data)
+            params = params.model_copy(deep=True) if params is self.template.static and params else params
         try:
             return self.node_type.run(context, data, params)
         except StudioError:
             raise
-        except Exception as exc:
+        except FOREIGN as exc:
             raise _foreign(exc, self.node_type) from exc
 
     def _filled(self) -> tuple[Params, Sequence[int] | None]:
@@ -189,7 +207,7 @@ class StepRun(NodeRun):
         are let finish, those after it are not started or stopped.
         """
         if not self.node_type.is_async and self.node.timeout_s is None and self.node.retry is None:
-            return await asyncio.to_thread(self._plain)
+            return await in_thread(self._plain)
         params_of = cast(Sequence[Params], await self._off_loop(self._each_params))
         items = self.items
         made: list[Any] = [None] * len(items)
@@ -235,17 +253,20 @@ class StepRun(NodeRun):
         return self.gathered(made)
 
     async def _one(self, index: int, item: Item, params: Params) -> Any:
-        context = NodeContext(self.state, index=index)
-
         async def attempt() -> Any:
+            rejected: dict[int, StudioError] = {}  # its own: an attempt that failed, or ran out of time, says no more
+            context = NodeContext(self.state, index=index, rejected=rejected)
             if not self.node_type.is_async:  # a thread, so that its time can run out
-                return await asyncio.to_thread(self._call, context, item, params)
-            return await _awaited(self._call(context, item, params), self.node_type)
+                made = await in_thread(self._call, context, item, params)
+            else:
+                made = await _awaited(self._call(context, item, params), self.node_type)
+            self.state.rejected.update(rejected)
+            return made
 
         try:
             return await self._attempts(attempt)
         except NodeError as exc:
-            context.reject(index, exc)
+            NodeContext(self.state, index=index).reject(index, exc)
             return None
 
     async def _attempts(self, attempt: Callable[[], Awaitable[Any]]) -> Any:
@@ -278,15 +299,38 @@ class StepRun(NodeRun):
             raise NodeTimeout(f"did not finish in {limit:g} s", hint="Give it more time, or less to do.") from exc
 
 
+def _apart(data: Any) -> Any:
+    """A copy of what a node is given, at 3 us for an item: a package's node may change it."""
+    if isinstance(data, Items):
+        if data.is_table:
+            return Items(table=data.table, files=data.files, lineage=data.lineage)
+        return data.with_rows(loads(dumps(data.rows)))
+    if isinstance(data, Item):
+        return Item(loads(dumps(data.json)), data.files)
+    return {name: _apart(items) for name, items in data.items()} if isinstance(data, dict) else data
+
+
+# More than run at once: none waits for a thread while its clock runs. Python's own pool has 6 on 2 cores.
+THREADS = ThreadPoolExecutor(max_workers=256, thread_name_prefix="node")
+
+
+async def in_thread(work: Callable[..., T], *args: Any) -> T:
+    """The result of `work`, done in a thread."""
+    return await asyncio.get_running_loop().run_in_executor(THREADS, work, *args)
+
+
 async def _awaited(made: Any, node_type: NodeType) -> Any:
     """The result of a node's function; an error that is not ours becomes one."""
     if not asyncio.iscoroutine(made):
         return made
     try:
         return await made
-    except (StudioError, asyncio.CancelledError):
+    except StudioError:
         raise
-    except Exception as exc:
+    except FOREIGN as exc:
+        task = asyncio.current_task()
+        if isinstance(exc, asyncio.CancelledError) and task is not None and task.cancelling():
+            raise  # it is stopped; else something that it waited for was
         raise _foreign(exc, node_type) from exc
 
 
@@ -298,7 +342,7 @@ async def _stop(tasks: Mapping[asyncio.Task[Any], int]) -> None:
             await task
 
 
-def _foreign(exc: Exception, node_type: NodeType) -> NodeError:
+def _foreign(exc: BaseException, node_type: NodeType) -> NodeError:
     return NodeError(
         f"{type(exc).__name__}: {exc}",
         hint=f"{node_type.name} raised this: a fault of the package that brings it, or data it does not expect.",

@@ -121,5 +121,6 @@ def _paired(left: Items, right: Items, pairs: Pairs, params: MergeParams) -> Ite
                 free += params.suffix
             row[free] = value
         rows.append(row)
-    files = [{**(left.files[i] if i >= 0 else {}), **(right.files[j] if j >= 0 else {})} for i, j in pairs]
+    lefts, rights = left.files, right.files
+    files = [{**(lefts[i] if i >= 0 else {}), **(rights[j] if j >= 0 else {})} for i, j in pairs]
     return Items(rows, files=files if any(files) else None)

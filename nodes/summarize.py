@@ -172,7 +172,7 @@ def _sum(values: list[Any]) -> float:
     Each of them stands for a decimal number up to 2**-53 of it away, and the order of the items makes no difference.
     """
     if set(map(type, values)) <= {int}:
-        return sum(values)
+        return int(sum(values))
     exact = math.fsum(values)
     slack = math.fsum(map(abs, values)) * 2.0**-53 + math.ulp(exact) / 2
     if slack > abs(exact) * 1e-9:  # large numbers that cancel out: what is left is not noise

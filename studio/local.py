@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from engine.api import Request
 from engine.checks import load
 from engine.convert import loads
 from engine.errors import DefinitionError
 from engine.events import NodeResult
 from engine.registry import Registry
-from engine.run import Finished, LocalServices, Request, node_called, run_workflow, triggers
+from engine.run import Finished, LocalServices, node_called, run_workflow, triggers
 from engine.runtime.settings import load_settings
 from engine.workflow import Workflow
 from studio.terminal import Progress, print_held, print_problem, print_result, print_summary

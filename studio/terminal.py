@@ -87,7 +87,7 @@ def _print_table(rows: Sequence[Mapping[str, Any]]) -> None:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in names:
         numbers = all(isinstance(row.get(name), (int, float, type(None))) for row in rows[:TABLE_ROWS])
-        table.add_column(escape(name), justify="right" if numbers else "left", no_wrap=True)
+        table.add_column(escape(_cell(name)), justify="right" if numbers else "left", no_wrap=True)
     for row in rows[:TABLE_ROWS]:
         table.add_row(*[escape(_cell(row[name])) if name in row else "" for name in names])
     console = Console(width=None if sys.stdout.isatty() else 200)
@@ -100,7 +100,9 @@ def _print_table(rows: Sequence[Mapping[str, Any]]) -> None:
 
 def _cell(value: Any) -> str:
     text = value if isinstance(value, str) else dumps(value).decode()
-    return text if len(text) <= CELL else text[: CELL - 1] + "…"
+    text = text if len(text) <= CELL else text[: CELL - 1] + "…"
+    # Neither commands to the terminal, nor half a surrogate pair, which UTF-8 has no place for.
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def print_problem(label: str, result: NodeResult) -> None:

@@ -102,14 +102,15 @@ def _header(text: bytes, delimiter: str | None, what: str) -> tuple[list[str], s
         cells = next(csv.reader(_lines(text), delimiter=delimiter))
     except csv.Error as exc:
         raise NodeError(f"{what}: its header cannot be read: {exc}", hint=QUOTES_HINT, retryable=False) from exc
-    names: list[str] = []
+    names: dict[str, None] = {}
+    copies: dict[str, int] = {}
     for position, name in enumerate(cells, 1):
-        wanted = name.strip() or f"column_{position}"
-        unique, copy = wanted, 2
+        wanted = unique = name.strip() or f"column_{position}"
         while unique in names:
-            unique, copy = f"{wanted}_{copy}", copy + 1
-        names.append(unique)
-    return names, delimiter
+            copies[wanted] = copies.get(wanted, 1) + 1
+            unique = f"{wanted}_{copies[wanted]}"
+        names[unique] = None
+    return list(names), delimiter
 
 
 def _odd_line(text: bytes, delimiter: str, columns: int) -> str | None:
