@@ -244,5 +244,5 @@ def did_you_mean(name: str, known: Iterable[str] | Mapping[str, Any]) -> str:
     names = list(known)
     if near := nearest(name, names):
         return f"Did you mean {near!r}?"
-    listed = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+    listed = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
     return f"Known here: {listed}." if names else "There are none here."

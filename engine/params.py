@@ -40,8 +40,8 @@ class Template:
     """
 
     __slots__ = (
-        "_bind", "_bound", "_build", "_columns", "_may_miss", "leaves", "node_type", "outputs", "per_item", "problems",
-        "raw", "static", "uses_items", "volatile",
+        "_bind", "_bound", "_build", "_columns", "_may_miss", "_unread", "leaves", "node_type", "outputs", "per_item",
+        "problems", "raw", "static", "uses_items", "volatile",
     )  # fmt: skip
 
     def __init__(self, node_type: NodeType, params: Mapping[str, Any], version: int) -> None:
@@ -50,6 +50,7 @@ class Template:
         self.leaves: list[Leaf] = []
         self.static: Params | None = None
         self.raw: dict[str, Any] = {}
+        self._unread: set[Path] = set()  # places of expressions that cannot be read
         try:
             self.raw = node_type.upgraded(params, version)
         except InvalidParams as exc:
@@ -66,7 +67,7 @@ class Template:
         self._bound: tuple[Params, list[PerItem[Any]]] | None = None
         self._bind: Callable[[Sequence[Any]], Params] | None = None
         self._build = _builder(self.raw, {leaf.path: i for i, leaf in enumerate(self.leaves)})
-        if not self.problems:
+        if len(self.problems) == len(self._unread):
             self._validate()
         self.outputs = self._outputs()
 
@@ -86,6 +87,7 @@ class Template:
                     expression = parse(value)
                 except ExpressionError as exc:
                     self.problems.append(Problem(exc.code, exc.message, exc.hint or SYNTAX_HINT, field=dotted(path)))
+                    self._unread.add(path)
                     return
                 if expression is not None:
                     yield Leaf(path, expression)
@@ -104,7 +106,7 @@ class Template:
             leaf.path: PerItem([], constant=False) for leaf in self.leaves if batch and _varies(leaf.expression)
         }
         filled = self._build([markers.get(leaf.path, leaf.expression.text) for leaf in self.leaves])
-        unknown: set[Path] = {leaf.path for leaf in self.leaves}
+        unknown: set[Path] = {leaf.path for leaf in self.leaves} | self._unread
         refused: list[Path] = []
         try:
             params = self.node_type.params.model_validate(filled)
@@ -119,7 +121,9 @@ class Template:
                     self.problems.append(problem)
                     refused.append(path)
         else:
-            if not self.leaves:
+            if self._unread:
+                pass  # it will not be run
+            elif not self.leaves:
                 self.static = params
             elif len(markers) == len(self.leaves):
                 self._bound = (params, [markers[leaf.path] for leaf in self.leaves])

@@ -7,7 +7,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 
-from engine.errors import UnknownNodeType, did_you_mean
+from engine.errors import UnknownNodeType, did_you_mean, nearest
 from engine.node_type import NAME, NodeType
 
 ENTRY_POINTS = "flowleaf.nodes"
@@ -99,6 +99,8 @@ class Registry:
     def _hint(self, name: str) -> str:
         known = sorted({*self._types, *(n for prefix in CATALOGUE for n in _names(prefix))})
         broken = "; ".join(f"the package {origin} did not load: {why}" for origin, why in self.failures.items())
+        if "." not in name and (near := nearest(f"core.{name}", known)):
+            return f"Did you mean {near!r}?"
         return did_you_mean(name, known) + (f" ({broken})" if broken else "")
 
     def __iter__(self) -> Iterator[NodeType]:

@@ -54,12 +54,17 @@ class LocalServices:
         if self._http is None:
             from engine.http import HttpClient  # noqa: PLC0415
 
-            self._http = HttpClient(allow=self._http_allow)
+            try:
+                self._http = HttpClient(allow=self._http_allow)
+            except ValueError as exc:
+                raise DefinitionError(f"FLOWLEAF_HTTP_ALLOW: {exc}") from exc
         return self._http
 
     async def credential(self, name: str) -> Mapping[str, str]:
         """There are none without a server."""
-        raise CredentialError(f"no credential {name!r} here", hint="Credentials are kept by the server: flowleaf up.")
+        raise CredentialError(
+            f"no credential {name!r} here", hint="Credentials are kept by a server; this run has none."
+        )
 
     async def run_code(
         self,

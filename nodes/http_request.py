@@ -68,7 +68,7 @@ async def http_request(ctx: Context, item: Item, params: HttpRequestParams) -> I
         params.method,
         params.url,
         headers=await _headers(ctx, params),
-        query=params.query,
+        query={name: value for name, value in params.query.items() if value is not None},
         timeout_s=params.timeout_s,
         follow_redirects=params.follow_redirects,
         **_body(params),

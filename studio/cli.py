@@ -2,6 +2,8 @@
 
 import os
 import sys
+import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,7 +11,7 @@ import typer
 
 from engine.errors import DefinitionError, InvalidWorkflow, StudioError
 
-RUN_FAILED, USAGE = 1, 2
+RUN_FAILED, USAGE, INTERRUPTED = 1, 2, 130
 SAMPLES = Path(__file__).parent / "templates"
 
 app = typer.Typer(
@@ -20,7 +22,12 @@ app = typer.Typer(
     help="Flowleaf: reactive, notebook-style workflows.",
     epilog="Example: flowleaf run orders.json --output table",
 )
-node_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Make node types of your own.")
+node_app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Make node types of your own.",
+    epilog="Example: flowleaf node new acme.reverse",
+)
 app.add_typer(node_app, name="node")
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
@@ -30,27 +37,39 @@ def main() -> None:
     """The console script: errors become a few lines and an exit code."""
     try:
         code = app(standalone_mode=False)  # click gives an Exit's code back, and raises everything else
-        sys.exit(code if isinstance(code, int) else 0)
-    except StudioError as exc:
+    except Exception as exc:  # noqa: BLE001  the last place where an error can be told
         if "--debug" in sys.argv:
-            raise
-        _report(exc)
-        sys.exit(USAGE if isinstance(exc, DefinitionError) else RUN_FAILED)
-    except (KeyboardInterrupt, typer.Abort):
+            traceback.print_exc()
+        code = _told(exc)
+    except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
-        sys.exit(130)
-    except BrokenPipeError:  # the reader of our output has gone, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(RUN_FAILED)
-    except Exception as exc:
-        if hasattr(exc, "show"):  # click's usage errors
-            exc.show()
-            sys.exit(USAGE)
-        if "--debug" in sys.argv:
-            raise
-        print(f"error: {type(exc).__name__}: {exc}", file=sys.stderr)
-        print("  -> This is a fault of Flowleaf; --debug shows where.", file=sys.stderr)
-        sys.exit(RUN_FAILED)
+        code = INTERRUPTED
+    # Not by way of sys.exit: a thread that still computes, for a node that was stopped or ran out of time, would be
+    # waited for.
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+    os._exit(code if isinstance(code, int) else 0)
+
+
+def _told(exc: Exception) -> int:
+    """Say what went wrong; gives the exit code."""
+    if isinstance(exc, StudioError):
+        _report(exc)
+        return USAGE if isinstance(exc, DefinitionError) else RUN_FAILED
+    if isinstance(exc, typer.Abort):
+        return INTERRUPTED
+    if isinstance(exc, BrokenPipeError):  # the reader has seen enough, as in `| head`
+        return 0
+    if hasattr(exc, "show"):  # click's usage errors
+        exc.show()
+        return USAGE
+    if isinstance(exc, OSError):
+        print(f"error: {exc.strerror or exc}{f': {exc.filename}' if exc.filename else ''}", file=sys.stderr)
+        return RUN_FAILED
+    print(f"error: {type(exc).__name__}: {exc}", file=sys.stderr)
+    print("  -> This is a fault of Flowleaf; --debug shows where.", file=sys.stderr)
+    return RUN_FAILED
 
 
 @app.command(epilog="Example: flowleaf run orders.json --input calls.ndjson --node 'Over 100?' --output table")

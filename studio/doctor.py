@@ -52,6 +52,7 @@ def _findings(samples: Path) -> Iterator[Finding]:
     yield from _node_types()
     yield _asked("code nodes", _code, "Look at the message; a system that forbids child processes cannot run code.")
     yield _asked("regular expressions", _patterns, "Install google-re2 for this platform.")
+    yield _asked("http allow", lambda: _allowed(settings or Settings()), "Write hosts, addresses or networks.")
     for folder in (settings or Settings()).file_folders:
         there = "there" if folder.is_dir() else "not there yet: file nodes find nothing in it"
         yield Finding("file folder", f"{folder} ({there})")
@@ -83,6 +84,11 @@ def _code() -> str:
         services.run_code("return [{'sum': 1 + 1}]", [{}], shape="items", inputs={}, keep_going=False, timeout_s=10)
     )
     return "run in a child process" if result.items == [{"sum": 2}] else "gave a wrong result"
+
+
+def _allowed(settings: Settings) -> str:
+    _ = LocalServices(http_allow=settings.http_allow).http
+    return ", ".join(settings.http_allow) or "public addresses only"
 
 
 def _patterns() -> str:

@@ -15,7 +15,7 @@ from engine.registry import Registry
 from engine.run import Finished, LocalServices, node_called, run_workflow, triggers
 from engine.runtime.settings import load_settings
 from engine.workflow import Workflow
-from studio.terminal import Progress, print_held, print_problem, print_result, print_summary
+from studio.terminal import Progress, print_aside, print_held, print_problem, print_result, print_summary
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,10 @@ def _show(workflow: Workflow, finished: Finished, target: str | None, form: str,
     print_result(_result(workflow, finished, target), form)
     labels = progress.labels
     missing = False
+    wired = {connection.source for connection in workflow.connections if connection.output == "error"}
     for node_id, result in finished.results.items():
+        if len(result.outputs.get("error", ())) and node_id not in wired and target is None:
+            print_aside(labels[node_id], result)
         if result.status == "held":
             print_held(labels[node_id], result)
         if result.error is not None:

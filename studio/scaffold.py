@@ -1,5 +1,6 @@
 """`flowleaf node new`: a package with one node type, ready to install, to test and to change."""
 
+import keyword
 import re
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from engine.errors import DefinitionError
 
 NAME = re.compile(r"([a-z][a-z0-9_]*)\.([a-z][a-z0-9_]*)")
 OWN = ("core",)
+TAKEN = ("node", "field", "item", "items", "params", "ctx", "test")
 
 PYPROJECT = """\
 [build-system]
@@ -95,6 +97,11 @@ def make_package(name: str, folder: Path) -> Path:
             f"{name!r} is no name for a node type", hint="Write package.name in small letters, such as acme.reverse."
         )
     package, node = found.groups()
+    for word in (package, node):
+        if keyword.iskeyword(word) or word in TAKEN:
+            raise DefinitionError(f"{word!r} is a word of Python or of engine.api", hint="Choose another name.")
+    if not folder.is_dir():
+        raise DefinitionError(f"there is no folder {folder}")
     if package in OWN:
         raise DefinitionError(f"names that start with {package}. are Flowleaf's own", hint=f"Try acme.{node}.")
     root = folder / f"flowleaf_{package}"

@@ -1,5 +1,6 @@
 """What the command shows: results on stdout, progress and summary on stderr and only where it is a terminal."""
 
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 FORMS = ("json", "ndjson", "table")
 TABLE_ROWS = 50
 CELL = 40
+SECRET = re.compile(r"authorization|cookie|api[-_]?key|token|secret|passw", re.IGNORECASE)
 MARKS = {"succeeded": "[green]✓[/]", "failed": "[red]✗[/]", "skipped": "[dim]–[/]", "held": "[yellow]‖[/]"}
 
 
@@ -43,7 +45,7 @@ class Progress:
     def show(self, event: Event) -> None:
         """Take note of an event."""
         if event.kind == "node.log" and event.node_id:
-            print(f"[{self.labels[event.node_id]}] {event.message}", file=sys.stderr)
+            say(f"[{self.labels[event.node_id]}] {event.message}")
         if event.node_id and event.duration_ms is not None:
             self.took_ms[event.node_id] = event.duration_ms
         if self._status is None or event.node_id is None:
@@ -90,7 +92,7 @@ def _print_table(rows: Sequence[Mapping[str, Any]]) -> None:
         table.add_column(escape(_cell(name)), justify="right" if numbers else "left", no_wrap=True)
     for row in rows[:TABLE_ROWS]:
         table.add_row(*[escape(_cell(row[name])) if name in row else "" for name in names])
-    console = Console(width=None if sys.stdout.isatty() else 200)
+    console = Console(width=10_000)  # as wide as it is: a narrow terminal breaks lines, and loses nothing
     console.print(table)
     if len(rows) > TABLE_ROWS:
         console.print(f"... and {len(rows) - TABLE_ROWS} more")
@@ -113,16 +115,35 @@ def print_problem(label: str, result: NodeResult) -> None:
     places += [f"line {error['line']}"] if "line" in error and f"line {error['line']}" not in error["message"] else []
     places += [str(error["param"])] if "param" in error else []
     where = f" ({', '.join(places)})" if places else ""
-    print(f'error: node "{label}"{where}: {error["message"]}', file=sys.stderr)
+    say(f'error: node "{label}"{where}: {error["message"]}')
     if error.get("hint"):
-        print(f"  -> {error['hint']}", file=sys.stderr)
+        say(f"  -> {error['hint']}")
+
+
+def say(text: str) -> None:
+    """A line on stderr. What comes from data sends no commands to the terminal."""
+    print("".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text), file=sys.stderr)
+
+
+def print_aside(label: str, result: NodeResult) -> None:
+    """That items failed and left by an output which leads nowhere, on stderr."""
+    failed = result.outputs["error"].rows
+    say(f'note: {len(failed)} items of "{label}" failed and left by its output error, which leads nowhere')
+    say(f"  first: {failed[0]['error']['message']}")
 
 
 def print_held(label: str, result: NodeResult) -> None:
     """What a held node would do, on stderr."""
-    print(f'held: node "{label}" would run with', file=sys.stderr)
+    say(f'held: node "{label}" would run with')
     for request in result.held:
-        print(f"  {dumps(dict(request)).decode()}", file=sys.stderr)
+        say(f"  {dumps(_masked(dict(request))).decode()}")
+
+
+def _masked(value: Any) -> Any:
+    """The value without what the names of its fields call a secret."""
+    if isinstance(value, dict):
+        return {name: "***" if SECRET.search(str(name)) and inner else _masked(inner) for name, inner in value.items()}
+    return [_masked(inner) for inner in value] if isinstance(value, list) else value
 
 
 def print_summary(finished: Finished, progress: Progress) -> None:

@@ -18,6 +18,8 @@ NUMBER = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?$"
 EXACT_DIGITS = 15  # every decimal number of so many digits comes back out of 64 bits as it was
 DELIMITERS = (",", ";", "\t", "|")
 QUOTES_HINT = "Check the delimiter, and that cells with line breaks or delimiters stand in quotes."
+# The first line that spreadsheets write to name the delimiter.
+SEPARATOR_LINE = re.compile(rb"sep=([,;\t|])\r?\n")
 
 
 def items_from_csv(
@@ -41,6 +43,8 @@ def items_from_csv(
     text = _utf8(data, encoding, what)
     if not text.strip():
         return Items([])
+    if found := SEPARATOR_LINE.match(text):
+        delimiter, text = delimiter or found[1].decode(), text[found.end() :]
     header, delimiter = _header(text, delimiter, what)
 
     def read(**block: int) -> "pa.Table":

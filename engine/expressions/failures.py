@@ -58,7 +58,10 @@ class MissingField(Missing):
         name = f'"{key if len(key) <= NAME_LENGTH else key[:NAME_LENGTH] + "..."}"'
         if type(holder) is dict:
             if self.label == "vars":
-                return f"there is no variable {name}{_nearby(key, holder)}", "Variables are set beside the workflow."
+                return (
+                    f"there is no variable {name}{_nearby(key, holder)}",
+                    "Variables come from outside the workflow: flowleaf run --set name=value.",
+                )
             hint = _other_form(self.label, key) or _may_be_missing(self.label, key)
             return f"{self.label} has no field {name}{_nearby(key, holder)}", hint
         if holder is None:

@@ -216,5 +216,7 @@ def check(host: str, addresses: Sequence[Address], port: int, allow: Allow) -> N
         entry = f"[{host}]" if ":" in host else host
         raise AddressRefused(
             f"{place} {what}: HTTP nodes may not call it.",
-            hint=f"Set {SETTING}={entry} to let HTTP nodes call it.",
+            hint=f"{SETTING} names what else may be called; machine credentials should not be among it."
+            if address.is_link_local
+            else f"Set {SETTING}={entry} to let HTTP nodes call it.",
         )

@@ -10,7 +10,7 @@ from typing import Any, Self
 import httpcore
 import httpx
 
-from engine.errors import UpstreamError
+from engine.errors import AddressRefused, UpstreamError
 from engine.http.addresses import parse_allow
 from engine.http.bodies import check_length, read_body
 from engine.http.connecting import CheckedNetwork, Resolve, system_resolve
@@ -107,6 +107,13 @@ class HttpClient:
                     if len(history) > self._max_redirects:
                         raise _too_many_redirects(request, self._max_redirects)
                     request = redirected(request, response.status_code, location)
+        except AddressRefused as exc:
+            if not history:
+                raise
+            raise AddressRefused(
+                f"{place_of(history[-1].request.url)} redirected to where HTTP nodes may not go: {exc.message}",
+                hint="Do not allow it lightly: someone else chose this address. FLOWLEAF_HTTP_ALLOW is the setting.",
+            ) from exc
         except TimeoutError as exc:
             raise UpstreamError(
                 f"{place_of(request.url)} did not answer within {seconds:g} s.",

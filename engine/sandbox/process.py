@@ -21,6 +21,7 @@ LONGEST_PAUSE_S = 0.02
 ENVIRONMENT = {
     "LANG": "C.UTF-8",
     "TZ": "UTC",
+    "PYTHONHASHSEED": "0",
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "MALLOC_ARENA_MAX": "1",
@@ -50,8 +51,9 @@ def command(limits: Limits, *, reads_frames: bool = False) -> list[str]:
     places = "\n".join((str(Path(__file__).parent.parent), *_library_folders()))
     numbers = (limits.memory_mb * 2**20, limits.cpu_s, limits.log_bytes, limits.result_bytes)
     words = [*map(str, numbers), "frames" if reads_frames else "plain"]
-    # -I: no environment, no current folder. -S: no .pth files, which may run anything.
-    return [sys.executable, "-I", "-S", "-W", "ignore", "-X", "utf8", "-c", BOOT, places, *words]
+    # -s -P: no folders of the user, nor the current one. -S: no .pth files, which may run anything. The environment is
+    # ours alone, and read: sets of texts come in one order only with a fixed hash seed.
+    return [sys.executable, "-s", "-P", "-S", "-W", "ignore", "-X", "utf8", "-c", BOOT, places, *words]
 
 
 @cache
