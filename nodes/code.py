@@ -46,7 +46,9 @@ async def code(ctx: Context, items: Items, params: CodeParams) -> Items:
 
     With the shape `items`, the code sees a list of dicts: change them, or return a list of dicts, one dict, or a
     DataFrame; `df` is the items as a DataFrame. With the shape `item`, it runs for each item and sees `item`. What it
-    prints goes to the node's log.
+    prints goes to the node's log. It may take 30 s (or the node's `timeout_s`) and 512 MB.
+
+    Items that are returned as they are or changed, and rows of `df`, keep their lineage; new dicts lose it.
 
     Example:
       params:

@@ -34,7 +34,7 @@ class HttpRequestParams(Params):
     body_as: Literal["json", "form", "text"] = field("json", help="How the body is written.")
     credential: str | None = field(None, help="Credential whose headers are sent along.", widget="credential")
     result: Literal["items", "field"] = field(
-        "items", help="The answer's body becomes the items, or the field `response` beside the item's own."
+        "items", help="The answer's body becomes the items, or the item gets `response`: {status, headers, body}."
     )
     accept_errors: bool = field(False, help="Whether an answer of 400 or above is a result like any other.")
     follow_redirects: bool = field(True, help="Whether redirects are followed.")

@@ -57,7 +57,8 @@ def _told(exc: Exception) -> int:
     if isinstance(exc, StudioError):
         _report(exc)
         return USAGE if isinstance(exc, DefinitionError) else RUN_FAILED
-    if isinstance(exc, typer.Abort):
+    if isinstance(exc, typer.Abort):  # what click makes of a KeyboardInterrupt
+        print("stopped", file=sys.stderr)
         return INTERRUPTED
     if isinstance(exc, BrokenPipeError):  # the reader has seen enough, as in `| head`
         return 0

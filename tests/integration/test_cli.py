@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -202,6 +204,8 @@ WRONG_CALLS = {
     "an unknown command": (["fly"], None, "No such command"),
     "a nodes form": (["nodes", "--output", "xml"], None, "json or table"),
     "a node name": (["node", "new", "Acme"], None, "acme.reverse"),
+    "a node name of Python": (["node", "new", "acme.class"], None, "a word of Python"),
+    "no such folder": (["node", "new", "acme.x", "--in", "gone"], None, "there is no folder gone"),
     "a core name": (["node", "new", "core.x"], None, "Flowleaf's own"),
 }
 
@@ -247,8 +251,10 @@ def test_an_unknown_setting_is_a_wrong_call(flowleaf):
     assert "FLOWLEAF_FILES" in called.err
 
 
-def test_debug_shows_the_traceback(flowleaf):
-    assert "Traceback" in flowleaf("run", "gone.json", "--debug").err
+def test_debug_shows_the_traceback_and_keeps_the_exit_code(flowleaf):
+    called = flowleaf("run", "gone.json", "--debug")
+    assert "Traceback" in called.err
+    assert called.code == 2
 
 
 def test_what_code_prints_goes_to_stderr(flowleaf):
@@ -318,6 +324,62 @@ def test_closing_the_pipe_early_ends_quietly(flowleaf, tmp_path):
     )  # fmt: skip
     assert done.stdout.count("\n") == 1
     assert done.stderr == ""
+
+
+def test_items_that_leave_by_an_error_output_to_nowhere_are_told(flowleaf):
+    bad = node("s", params={"fields": {"x": "{{ item.n + 1 }}"}}, on_error="output")
+    called = flowleaf("run", "w.json", file=chain(start([{"n": 1}, {"n": "x"}]), bad))
+    assert called.code == 0
+    assert 'note: 1 items of "s" failed' in called.err
+
+
+def test_a_dry_run_shows_no_secrets(flowleaf):
+    params = {"url": "https://example.org", "method": "POST", "headers": {"Authorization": "Bearer s3cr3t", "X": "y"}}
+    called = flowleaf("run", "w.json", "--dry-run", file=chain(start([{}]), node("h", "core.http_request", params)))
+    assert "s3cr3t" not in called.err
+    assert '"X":"y"' in called.err
+
+
+def test_data_sends_no_commands_to_the_terminal(flowleaf):
+    rows = [{"a": "\x1b[31mred\x1b]0;title\x07"}]
+    flow = chain(start(rows), node("c", "core.code", {"source": "print('\x1b[2J')"}))
+    called = flowleaf("run", "w.json", "--output", "table", file=flow)
+    assert "\x1b" not in called.out + called.err
+
+
+def test_a_thread_that_computes_on_does_not_hold_up_the_end(flowleaf):
+    fields = {f"f{i}": "{{ item.n * 1.5 + item.n ** 2 }}" for i in range(60)}
+    flow = chain(node("t", "core.manual"), node("slow", params={"fields": fields}, timeout_s=0.2))
+    rows = json.dumps([{"n": i} for i in range(60_000)])
+    began = time.perf_counter()
+    called = flowleaf("run", "w.json", "--input", "-", input=rows, file=flow)
+    assert called.code == 1
+    assert "did not finish in 0.2 s" in called.err
+    assert time.perf_counter() - began < 4
+
+
+def test_an_interrupt_ends_at_once_and_quietly(tmp_path):
+    (tmp_path / "w.json").write_text(save(chain(start([{}]), node("c", "core.code", {"source": "while True: pass"}))))
+    process = subprocess.Popen(
+        [*FLOWLEAF, "run", "w.json"], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    time.sleep(2)
+    process.send_signal(signal.SIGINT)
+    began = time.perf_counter()
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert err == "stopped\n"
+    assert time.perf_counter() - began < 3
+
+
+def test_a_wrong_allow_list_is_named_as_such(flowleaf):
+    flow = chain(start([{}]), node("h", "core.http_request", {"url": "http://127.0.0.1:9"}))
+    called = flowleaf("run", "w.json", file=flow, FLOWLEAF_HTTP_ALLOW="127.0.0.0/99")
+    assert called.code == 1
+    assert "FLOWLEAF_HTTP_ALLOW" in called.err
+    assert "fault of the package" not in called.err
+    assert "WRONG http allow" in flowleaf("doctor", FLOWLEAF_HTTP_ALLOW="127.0.0.0/99").out
 
 
 def test_what_code_printed_before_it_failed_is_shown(flowleaf):

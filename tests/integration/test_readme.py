@@ -1,5 +1,6 @@
 """The README says what is true: its commands print what stands below them, its links lead somewhere."""
 
+import json
 import os
 import re
 import subprocess
@@ -44,3 +45,15 @@ def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
         if "://" not in target:
             assert (page.parent / target).exists(), target
+
+
+def test_the_file_of_the_page_on_workflow_files_runs(tmp_path):
+    page = (ROOT / "docs/workflow_file.md").read_text()
+    (tmp_path / "large_orders.json").write_text(re.search(r"```json\n(.*?)```", page, re.DOTALL)[1])
+    line = re.search(r"\$ flowleaf (run .*)", page)[1]
+    done = subprocess.run(
+        ["bash", "-c", f'python -c "from studio.cli import main; main()" {line}'],
+        cwd=tmp_path, capture_output=True, text=True, env={**environment(), "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout) == [{"total": 250}]

@@ -185,3 +185,7 @@ def test_csv_is_written_with_a_header():
 
 def test_half_a_surrogate_pair_is_written_as_a_question_mark():
     assert items_to_csv(Items([{"a": "x\ud800"}])) == b"a\nx?\n"
+
+
+def test_the_line_in_which_a_spreadsheet_names_the_delimiter_is_no_header():
+    assert items_from_csv(b"sep=;\r\na;b\r\n1;x\r\n").rows == [{"a": 1, "b": "x"}]
