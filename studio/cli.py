@@ -42,8 +42,9 @@ def main() -> None:
             traceback.print_exc()
         code = _told(exc)
     except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
         code = INTERRUPTED
+    if code == INTERRUPTED:  # also what typer makes of an interrupt while a command runs
+        print("stopped", file=sys.stderr)
     # Not by way of sys.exit: a thread that still computes, for a node that was stopped or ran out of time, would be
     # waited for.
     for stream in (sys.stdout, sys.stderr):
@@ -57,8 +58,7 @@ def _told(exc: Exception) -> int:
     if isinstance(exc, StudioError):
         _report(exc)
         return USAGE if isinstance(exc, DefinitionError) else RUN_FAILED
-    if isinstance(exc, typer.Abort):  # what click makes of a KeyboardInterrupt
-        print("stopped", file=sys.stderr)
+    if isinstance(exc, typer.Abort):
         return INTERRUPTED
     if isinstance(exc, BrokenPipeError):  # the reader has seen enough, as in `| head`
         return 0
