@@ -96,17 +96,25 @@ class _Run:
     def is_cancelled(self) -> bool:
         return self.cancel is not None and self.cancel.is_set()
 
-    def event(self, kind: Any, step: Step | None = None, **fields: Any) -> Event:
+    def event(
+        self,
+        kind: Any,
+        step: Step | None = None,
+        status: str | None = None,
+        result: NodeResult | None = None,
+        duration_ms: float | None = None,
+        **more: Any,
+    ) -> Event:
         self.seq += 1
         node_id, key = (step.node_id, step.key) if step else (None, None)
-        return Event(self.execution_id, self.seq, kind, time.time(), node_id, key=key, **fields)
+        return Event(self.execution_id, self.seq, kind, time.time(), node_id, status, key, result, duration_ms, **more)
 
     async def events(self, parallel: int) -> AsyncGenerator[Event]:
         """Everything that happens, to the end. Closing the generator stops what runs."""
         try:
             yield self.event("execution.started", status="running")
-            waiting, followers, ready = self._dependencies()
-            places = {step.node_id: index for index, step in enumerate(self.steps)}
+            layout = self.program.layout(self.steps)
+            waiting, ready = layout.waiting.copy(), layout.ready.copy()
             breathed = time.perf_counter()
             while ready or self.running:
                 while ready and len(self.running) < parallel and not self.is_cancelled():
@@ -114,7 +122,7 @@ class _Run:
                     for event in self._begin(step):
                         yield event
                     if step.node_id in self.run_data:
-                        _release(step, waiting, followers, ready)
+                        _release(step, waiting, layout.followers, ready)
                     if time.perf_counter() - breathed > BREATH_S:
                         await asyncio.sleep(0)  # heartbeats, and whoever cancels
                         breathed = time.perf_counter()
@@ -125,7 +133,7 @@ class _Run:
                     for event in self._heard(message):
                         yield event
                         if event.kind == "node.finished" and event.node_id is not None:
-                            _release(self.steps[places[event.node_id]], waiting, followers, ready)
+                            _release(self.steps[layout.places[event.node_id]], waiting, layout.followers, ready)
             if self.is_cancelled():
                 self.status = "cancelled"
                 # What ended before is no less done: its message lies before the None of `_watch`.
@@ -150,18 +158,6 @@ class _Run:
             step, started = self.running.pop(message)
             yield self._end(step, message.result(), started)
 
-    def _dependencies(self) -> tuple[list[int], dict[str, list[int]], list[int]]:
-        """For each step how many others it waits for; node id -> steps that wait for it; the steps that can begin."""
-        places = {step.node_id: index for index, step in enumerate(self.steps)}
-        waiting: list[int] = []
-        followers: dict[str, list[int]] = {step.node_id: [] for step in self.steps}
-        for index, step in enumerate(self.steps):
-            feeders = [f for f in self.program.feeders(step.node_id) if f in places]
-            waiting.append(len(feeders))
-            for feeder in feeders:
-                followers[feeder].append(index)
-        return waiting, followers, [index for index, count in enumerate(waiting) if count == 0]
-
     def _begin(self, step: Step) -> Iterator[Event]:
         """Begin a step; where it can end at once, end it too."""
         node = self.program.graph.nodes[step.node_id]
@@ -182,7 +178,7 @@ class _Run:
         if step.node_id in self.hold:
             yield self._end(step, run.hold(), None)
             return
-        yield self.event("node.started", step, status="running")
+        yield self.event("node.started", step, "running")
         started = time.perf_counter()
         if run.is_plain:
             said: list[str] = []
@@ -265,6 +261,8 @@ class _Run:
         run.retried = lambda attempt, error: say("node.retried", attempt=attempt, error=error.as_json())
 
     def _scope(self, node: Node) -> Scope:
+        if not self.program.templates[node.id].leaves:
+            return NO_SCOPE
         workflow = self.program.workflow
         return Scope(
             node=(lambda label: self._ancestor(node, label)) if node.id in self.program.references else None,
@@ -286,7 +284,7 @@ class _Run:
         if result.status == "failed":
             self.status = "failed"
         duration_ms = None if started is None else (time.perf_counter() - started) * 1000
-        return self.event("node.finished", step, status=result.status, result=result, duration_ms=duration_ms)
+        return self.event("node.finished", step, result.status, result, duration_ms)
 
     async def _watch(self, cancel: asyncio.Event) -> None:
         await cancel.wait()
@@ -306,9 +304,10 @@ class _Run:
 
 
 EMPTY = Items([])
+NO_SCOPE = Scope()  # of nodes without expressions
 
 
-def _release(step: Step, waiting: list[int], followers: dict[str, list[int]], ready: list[int]) -> None:
+def _release(step: Step, waiting: list[int], followers: Mapping[str, Sequence[int]], ready: list[int]) -> None:
     """Let those begin that waited for this step last."""
     for index in followers[step.node_id]:
         waiting[index] -= 1

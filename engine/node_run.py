@@ -16,6 +16,7 @@ from engine.params import Template
 from engine.workflow import Node
 
 NOTHING = Items([])
+NONE = Lineage({})
 
 
 @cache
@@ -72,17 +73,18 @@ class NodeRun:
             from engine.convert import items_from_frame  # noqa: PLC0415  with pandas only
 
             made = items_from_frame(made, length=len(self.items))
-        outputs = made if isinstance(made, dict) else {self.template.outputs[0]: made}
-        outputs = {name: _items(items, name, self.node_type) for name, items in outputs.items()}
+        if type(made) is Items:
+            outputs: Outputs = {self.template.outputs[0]: made}
+        else:
+            named = made if isinstance(made, dict) else {self.template.outputs[0]: made}
+            outputs = {name: _items(items, name, self.node_type) for name, items in named.items()}
         if self.node_type.shape in ("inputs", "trigger"):
             return self._with_aside(self._complete(outputs))
         for name, items in outputs.items():
-            lineage = items.lineage
-            if lineage is None and len(self.items) == 1:
-                lineage = Lineage({"main": [0] * len(items)})
-            elif lineage is not None and kept is not None:
-                lineage = lineage.over(kept)
-            outputs[name] = items.with_lineage(lineage)
+            if items.lineage is None and len(self.items) == 1:
+                outputs[name] = items.with_lineage(Lineage({"main": [0] * len(items)}))
+            elif items.lineage is not None and kept is not None:
+                outputs[name] = items.with_lineage(items.lineage.over(kept))
         if self.node.on_error == "continue" and self.state.rejected:
             first = next(iter(outputs))
             outputs[first] = _joined(outputs[first], self._aside())
@@ -101,7 +103,9 @@ class NodeRun:
         if not self.node_type.name.startswith("core."):
             for name, items in outputs.items():
                 _plain_data(items, name, self.node_type)
-        return {name: outputs.get(name) or Items([], lineage=Lineage({})) for name in declared}
+        if len(outputs) == len(declared) == 1:
+            return outputs
+        return {name: outputs[name] if name in outputs else Items([], lineage=NONE) for name in declared}
 
     def _with_aside(self, outputs: Outputs) -> Outputs:
         if self.node.on_error == "output":

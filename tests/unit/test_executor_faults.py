@@ -113,7 +113,7 @@ def test_time_runs_only_while_an_item_does():
 
 def test_plain_nodes_let_the_event_loop_breathe():
     async def go() -> tuple[int, float]:
-        nodes = [node(f"n{i}", params={"fields": {"x": "{{ item.n }}"}}) for i in range(400)]
+        nodes = [node(f"n{i}", params={"fields": {"x": "{{ item.n }}"}}) for i in range(1500)]
         flow = chain(start([{"n": i} for i in range(500)]), *nodes)
         cancel, beats = asyncio.Event(), 0
 
@@ -125,7 +125,7 @@ def test_plain_nodes_let_the_event_loop_breathe():
 
         heartbeat = asyncio.create_task(heart())
         steps = plan(flow, REGISTRY)
-        asyncio.get_running_loop().call_later(0.1, cancel.set)
+        asyncio.get_running_loop().call_later(0.3, cancel.set)
         began = time.perf_counter()
         async for _ in execute("e", flow, steps, REGISTRY, LocalServices(), {}, cancel=cancel):
             pass
@@ -134,7 +134,7 @@ def test_plain_nodes_let_the_event_loop_breathe():
 
     beats, took = asyncio.run(go())
     assert beats >= 3
-    assert took < 0.5
+    assert took < 1.5
 
 
 def test_what_ended_before_the_cancellation_stays_ended():
