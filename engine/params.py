@@ -100,6 +100,12 @@ class Template:
 
     def _validate(self) -> None:
         """Check what is known before a run: all but the values of expressions."""
+        if not self.leaves and not self._unread:
+            try:
+                self.static = self.node_type.params.model_validate(self.raw)
+            except ValidationError as exc:
+                self.problems += validation_problems(exc, place="", model=self.node_type.params)
+            return
         batch = self.node_type.shape in ("items", "inputs", "frame")
         # Stands for the values that a field would have per item; a field that takes them marks it as accepted.
         markers: dict[Path, PerItem[Any]] = {
@@ -121,11 +127,7 @@ class Template:
                     self.problems.append(problem)
                     refused.append(path)
         else:
-            if self._unread:
-                pass  # it will not be run
-            elif not self.leaves:
-                self.static = params
-            elif len(markers) == len(self.leaves):
+            if len(markers) == len(self.leaves):
                 self._bound = (params, [markers[leaf.path] for leaf in self.leaves])
         self._may_miss = frozenset(path for path, marker in markers.items() if marker.keeps_missing)
         takes_columns = self.node_type.shape == "items"

@@ -279,3 +279,20 @@ def test_an_expression_without_item_is_computed_once_for_all_rows():
 def test_chance_differs_from_row_to_row():
     values, _ = parse("{{ uuid() }}").evaluate_all(scope(), [{}] * 5)
     assert len(set(values)) == 5
+
+
+@pytest.mark.parametrize(
+    "text", ["{{ item.a }}", "{{item.a.b_1}}", "{{ item.items }}", "{{ item.and.none }}", "{{ item.get }}"]
+)
+def test_a_plain_field_is_read_as_the_parser_reads_it(text):
+    quick, parsed = parse(text), parse(text.replace("item.", "item . "))
+    for name in ("single", "uses", "labels", "fields", "path", "per_item", "volatile"):
+        assert getattr(quick, name) == getattr(parsed, name)
+    for item in ({"a": {"b_1": 2}, "items": 3, "and": {"none": 4}, "get": 5}, {"b": 1}, {"a": None}):
+        outcomes = []
+        for expression in (quick, parsed):
+            try:
+                outcomes.append(expression.evaluate(Scope(item=item)))
+            except ExpressionError as exc:
+                outcomes.append((exc.message, exc.hint))
+        assert outcomes[0] == outcomes[1]
