@@ -14,6 +14,7 @@ from engine.planner import plan
 from engine.registry import Registry
 from engine.run import LocalServices
 from engine.workflow import Connection, Node, Workflow
+from tests.support.build import run
 
 
 class StepParams(Params):
@@ -170,3 +171,33 @@ def test_going_on_after_a_stop_at_any_event_gives_what_never_stopping_gives(draw
     assert seen(resumed) == seen(whole)
     assert told.keys().isdisjoint(e.node_id for e in more if e.kind == "node.started")
     assert more[-1].status == events[-1].status
+
+
+def edited(drawn: Workflow, chosen: st.DataObject) -> Workflow:
+    """The workflow after one edit by chance."""
+    nodes, connections = list(drawn.nodes), list(drawn.connections)
+    at = chosen.draw(st.integers(0, len(nodes) - 1))
+    kind = chosen.draw(st.sampled_from(["disabled", "on_error", "params", "cut", "swap"]))
+    if kind == "disabled":
+        nodes[at] = nodes[at].model_copy(update={"disabled": not nodes[at].disabled})
+    elif kind == "on_error" and nodes[at].on_error == "stop":
+        nodes[at] = nodes[at].model_copy(update={"on_error": "continue"})
+    elif kind == "params" and nodes[at].type in ("test.each", "test.batch"):
+        params = {**nodes[at].params, "fail_at": chosen.draw(st.integers(0, 5))}
+        nodes[at] = nodes[at].model_copy(update={"params": params})
+    elif kind == "cut" and connections:
+        connections.pop(chosen.draw(st.integers(0, len(connections) - 1)))
+    elif kind == "swap" and len(connections) > 1:
+        connections.append(connections.pop(0))
+    return drawn.model_copy(update={"nodes": tuple(nodes), "connections": tuple(connections)})
+
+
+@RUNS
+@given(workflows(), st.data())
+def test_after_any_edits_what_is_kept_gives_what_a_fresh_run_gives(drawn, data):
+    stored: Results = {}
+    for _ in range(4):
+        kept = run(drawn, registry=REGISTRY, stored=stored).finished.results
+        fresh = run(drawn, registry=REGISTRY).finished.results
+        assert seen(kept) == seen(fresh)
+        drawn = edited(drawn, data)
