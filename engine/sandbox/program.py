@@ -86,11 +86,27 @@ def _as_function(body: list[ast.stmt], arguments: Sequence[str]) -> ast.Module:
     return ast.fix_missing_locations(ast.Module([function], []))
 
 
+class _AsGenerators(ast.NodeTransformer):
+    """Comprehensions as generators: since Python 3.12 the names of the former are among the function's (PEP 709)."""
+
+    def visit_ListComp(self, node: ast.ListComp | ast.SetComp) -> ast.AST:
+        self.generic_visit(node)
+        return ast.copy_location(ast.GeneratorExp(node.elt, node.generators), node)
+
+    visit_SetComp = visit_ListComp  # noqa: N815  the name that ast calls
+
+    def visit_DictComp(self, node: ast.DictComp) -> ast.AST:
+        self.generic_visit(node)
+        pair = ast.Tuple([node.key, node.value], ast.Load())
+        return ast.copy_location(ast.GeneratorExp(pair, node.generators), node)
+
+
 def _shared_names(module: ast.Module) -> frozenset[str]:
     """The names bound by the function's own scope: the compiler knows best. Nothing of this is ever run."""
     if not any(isinstance(node, ast.Global) for node in ast.walk(module)):
         return frozenset()
-    outer = compile(module, FILENAME, "exec", dont_inherit=True)
+    plain = ast.fix_missing_locations(_AsGenerators().visit(deepcopy(module)))
+    outer = compile(plain, FILENAME, "exec", dont_inherit=True)
     code = next(constant for constant in outer.co_consts if isinstance(constant, CodeType))
     return frozenset(code.co_varnames + code.co_cellvars)
 
