@@ -3,6 +3,7 @@
 import ast
 import sys
 from collections.abc import Collection, Sequence
+from copy import deepcopy
 from types import CodeType
 from typing import NamedTuple
 
