@@ -128,7 +128,8 @@ def say(text: str) -> None:
 def print_aside(label: str, result: NodeResult) -> None:
     """That items failed and left by an output which leads nowhere, on stderr."""
     failed = result.outputs["error"].rows
-    say(f'note: {len(failed)} items of "{label}" failed and left by its output error, which leads nowhere')
+    count = f"{len(failed)} item{'s' if len(failed) > 1 else ''}"
+    say(f'note: {count} of "{label}" failed and left by the output error, which leads nowhere')
     say(f"  first: {failed[0]['error']['message']}")
 
 

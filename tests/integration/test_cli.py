@@ -330,7 +330,7 @@ def test_items_that_leave_by_an_error_output_to_nowhere_are_told(flowleaf):
     bad = node("s", params={"fields": {"x": "{{ item.n + 1 }}"}}, on_error="output")
     called = flowleaf("run", "w.json", file=chain(start([{"n": 1}, {"n": "x"}]), bad))
     assert called.code == 0
-    assert 'note: 1 items of "s" failed' in called.err
+    assert 'note: 1 item of "s" failed and left by the output error, which leads nowhere' in called.err
 
 
 def test_a_dry_run_shows_no_secrets(flowleaf):
