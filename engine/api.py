@@ -136,6 +136,12 @@ class Context(Protocol):
     def log(self, message: str) -> None:
         """A line for the node's log."""
 
+    def respond(self, status: int, headers: Mapping[str, str], body: Any) -> None:
+        """Answer the call that started the execution, once this node has succeeded; of several answers the last counts.
+
+        `body` is plain data: a text is sent as it is, anything else as JSON.
+        """
+
     def reject(self, item_index: int, error: NodeError) -> None:
         """Give up one item. Raises `error` unless the node's author lets failing items go on or aside."""
 

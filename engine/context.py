@@ -55,9 +55,12 @@ class StepState:
         stop: whether a rejected item fails the node.
         timeout_s: seconds that the node's author gives one attempt; None where nothing is said.
         log: takes a line for the node's log; set by who listens.
+        response: the node's answer to the call that started the execution: status, headers, body.
     """
 
-    __slots__ = ("cancelled", "execution_id", "log", "node_id", "now", "rejected", "services", "stop", "timeout_s")
+    __slots__ = (
+        "cancelled", "execution_id", "log", "node_id", "now", "rejected", "response", "services", "stop", "timeout_s",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -79,6 +82,7 @@ class StepState:
         self.log: Callable[[str], None] = lambda message: None
         self.cancelled = cancelled
         self.rejected: dict[int, StudioError] = {}
+        self.response: Mapping[str, Any] | None = None
 
 
 class NodeContext:
@@ -156,6 +160,9 @@ class NodeContext:
 
     def log(self, message: str) -> None:
         self._state.log(message)
+
+    def respond(self, status: int, headers: Mapping[str, str], body: Any) -> None:
+        self._state.response = {"status": status, "headers": dict(headers), "body": body}
 
     def reject(self, item_index: int, error: NodeError) -> None:
         index = self._index if self._index is not None else self._kept[item_index] if self._kept else item_index

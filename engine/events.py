@@ -52,6 +52,8 @@ class NodeResult(NamedTuple):
         blocked: a skipped run that must hold up what follows too, since something before it failed or was held;
             False where it was skipped because no item came in.
         held: what a write node would do, per item: its params with all expressions filled in.
+        response: `{"status", "headers", "body"}` for the call that started the execution, where the node answers it;
+            the body is plain data.
     """
 
     status: NodeStatus
@@ -59,6 +61,7 @@ class NodeResult(NamedTuple):
     error: Mapping[str, Any] | None = None
     blocked: bool = False
     held: tuple[Mapping[str, Any], ...] = ()
+    response: Mapping[str, Any] | None = None
 
     @property
     def stops(self) -> bool:

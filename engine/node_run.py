@@ -128,6 +128,22 @@ class NodeRun:
             ]
         return Items.of(items).with_lineage(Lineage(sources))
 
+    def succeeded(self, outputs: Outputs) -> NodeResult:
+        """A run that went well, with its answer to the call where it gave one."""
+        response = self.state.response
+        if response is None:
+            return NodeResult("succeeded", outputs)
+        try:
+            if not self.node_type.name.startswith("core."):
+                dumps(response)
+        except TypeError as exc:
+            raise NodeError(
+                f"{self.node_type.name} answers with what is no JSON data: {exc}",
+                hint="This is a fault of the package that brings the node.",
+                retryable=False,
+            ) from exc
+        return NodeResult("succeeded", outputs, response=response)
+
     def failed(self, error: StudioError) -> NodeResult:
         """A failed run; or, where failing items go on or aside, a run in which all of them failed."""
         if self.state.stop or isinstance(error, ExecutionCancelled):

@@ -71,7 +71,7 @@ class StepRun(NodeRun):
     def run_here(self) -> NodeResult:
         """The result of a plain run."""
         try:
-            return NodeResult("succeeded", self._plain())
+            return self.succeeded(self._plain())
         except StudioError as exc:
             return self.failed(exc)
         except Exception as exc:  # noqa: BLE001  what the package gave cannot be made into outputs
@@ -81,8 +81,8 @@ class StepRun(NodeRun):
         """The result of a run that may wait, or goes to a thread."""
         try:
             if self.node_type.shape == "each":
-                return NodeResult("succeeded", await self._each())
-            return NodeResult("succeeded", await self._attempts(self._batch))
+                return self.succeeded(await self._each())
+            return self.succeeded(await self._attempts(self._batch))
         except StudioError as exc:
             return self.failed(exc)
         except Exception as exc:  # noqa: BLE001  as above

@@ -24,4 +24,13 @@ def respond(ctx: Context, items: Items, params: RespondParams) -> Items:
       main: [{id: 7}]
       gives: [{id: 7}]
     """
+    ctx.respond(params.status, params.headers, _body(items, params.body))
     return items
+
+
+def _body(items: Items, body: PerItem[Any]) -> Any:
+    """The items, or the body written; one for each item, where it depends on the item."""
+    if body.constant and body[0] is not None:
+        return body[0]
+    values = items.rows if body.constant else body.values(len(items))
+    return values[0] if len(values) == 1 else list(values)

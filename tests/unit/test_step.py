@@ -109,7 +109,15 @@ def typed(ctx: Context, items: Items, params: Typed) -> Items:
     return items.with_rows(rows)
 
 
-REGISTRY = Registry([act, plain, two, listed, pairs, lost, later, stopped, typed])
+@declare("test.answer", group="test", effects="pure")
+def answer(ctx: Context, items: Items, params: Act) -> Items:
+    """Answer twice, the second time with what the params say."""
+    ctx.respond(500, {}, None)
+    ctx.respond(202, {"x": "y"}, {1, 2} if params.what == "set" else [params.what])
+    return items
+
+
+REGISTRY = Registry([answer, act, plain, two, listed, pairs, lost, later, stopped, typed])
 BY_ITEM = {"what": "{{ item.what }}", "seconds": "{{ item.get('s', 0) }}"}
 
 
@@ -275,3 +283,13 @@ def test_a_held_node_leaves_out_items_whose_params_fail(params):
     rows = [{"n": 1}, {"m": 2}]
     assert held("x", rows, params).error["item"] == 1
     assert len(held("x", rows, params, on_error="output").held) == 1
+
+
+def test_of_several_answers_the_last_counts():
+    done = ran("test.answer", [{"n": 1}], {"what": "thanks"})
+    assert done.result("node").response == {"status": 202, "headers": {"x": "y"}, "body": ["thanks"]}
+
+
+def test_an_answer_that_is_no_json_data_fails_the_node_and_names_it():
+    done = ran("test.answer", [{"n": 1}], {"what": "set"})
+    assert "test.answer answers with what is no JSON data" in done.error("node")["message"]

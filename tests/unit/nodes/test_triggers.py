@@ -5,7 +5,7 @@ import pytest
 from engine.registry import Registry
 from engine.workflow import Settings
 from tests.support.build import node, run, run_node, workflow
-from tests.support.nodes import NOW, NamedServices, refusals
+from tests.support.nodes import NOW, NamedServices, refusals, run_step
 
 
 def started(type_, params, items=None, **settings):
@@ -180,6 +180,53 @@ def test_respond_passes_the_items_on():
     assert ran["node"] == rows
     lineage = ran.result("node").outputs["main"].lineage
     assert [lineage.of(0), lineage.of(1)] == [{"main": (0,)}, {"main": (1,)}]
+
+
+ONE, TWO = [{"n": 1}], [{"n": 1}, {"n": 2}]
+BODIES = {
+    "nothing, one item": ({}, ONE, {"n": 1}),
+    "nothing, several items": ({}, TWO, TWO),
+    "null": ({"body": None}, TWO, TWO),
+    "a text": ({"body": "thanks"}, TWO, "thanks"),
+    "an empty text": ({"body": ""}, ONE, ""),
+    "an object": ({"body": {"ok": True}}, ONE, {"ok": True}),
+    "false": ({"body": False}, TWO, False),
+    "of the first item": ({"body": {"id": "{{ items[0].n }}"}}, TWO, {"id": 1}),
+    "of the item, one": ({"body": {"id": "{{ item.n }}"}}, ONE, {"id": 1}),
+    "of the item, several": ({"body": "{{ item.n }}"}, TWO, [1, 2]),
+}
+
+
+@pytest.mark.parametrize(("params", "rows", "body"), BODIES.values(), ids=BODIES)
+def test_respond_answers_with(params, rows, body):
+    assert run_node("core.respond", params, rows).result("node").response == {
+        "status": 200,
+        "headers": {},
+        "body": body,
+    }
+
+
+def test_respond_answers_with_an_empty_list_where_no_item_came():
+    respond = Registry().get("core.respond")
+    assert run_step(respond, {}, {"main": []}, NamedServices({})).response["body"] == []
+
+
+def test_respond_says_the_status_and_the_headers():
+    params = {"status": "{{ items[0].n }}", "headers": {"x-name": "{{ items[0].name }}"}, "body": ""}
+    response = run_node("core.respond", params, [{"n": 201, "name": "Ada"}]).result("node").response
+    assert response == {"status": 201, "headers": {"x-name": "Ada"}, "body": ""}
+
+
+def test_respond_leaves_out_the_items_that_failed():
+    rows = [{"n": 1}, {}, {"n": 3}]
+    ran = run_node("core.respond", {"body": "{{ item.n }}"}, rows, on_error="output")
+    assert ran.result("node").response["body"] == [1, 3]
+
+
+@pytest.mark.parametrize("more", [{"disabled": True}, {"params": {"body": "{{ item.gone }}"}}])
+def test_no_answer_is_given_by_a_node_that_does_not_succeed_or_run(more):
+    ran = run_node("core.respond", more.pop("params", {}), [{"n": 1}], **more)
+    assert ran.result("node").response is None
 
 
 BAD_ANSWERS = {
