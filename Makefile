@@ -65,6 +65,6 @@ $(READY): requirements.lock pyproject.toml
 			echo "No working Python 3.11 or newer. Install one, or name it: make setup PYTHON=/path/to/python3" >&2; exit 1; }; \
 		echo "Making .venv with $(PYTHON)"; $(PYTHON) -m venv --clear .venv; }
 	@echo "Installing requirements.lock"
-	@$(BIN)/python -m pip install -qq --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install -qq --require-hashes --no-deps -r requirements.lock
 	@$(BIN)/python -m pip install -qq --no-index --no-deps --no-build-isolation -e .
 	@touch $@
