@@ -85,6 +85,7 @@ class SetNode(Frozen):
     node_id: str
     disabled: bool | None = None
     on_error: Literal["stop", "continue", "output"] | None = None
+    on_crash: Literal["retry", "stop"] | None = None
     retry: Retry | None = None
     timeout_s: float | None = Field(None, gt=0, le=86_400)
     note: str | None = None
@@ -283,7 +284,7 @@ def _set_param(workflow: Workflow, edit: SetParam) -> Workflow:
 
 def _set_node(workflow: Workflow, edit: SetNode) -> Workflow:
     given = {name: getattr(edit, name) for name in edit.model_fields_set - {"kind", "node_id"}}
-    for name, default in (("disabled", False), ("on_error", "stop"), ("note", "")):
+    for name, default in (("disabled", False), ("on_error", "stop"), ("on_crash", "retry"), ("note", "")):
         if name in given and given[name] is None:
             given[name] = default
     return _change(workflow, edit.node_id, **given)

@@ -59,6 +59,8 @@ class Node(Frozen):
         pinned: output name -> rows, used instead of running the node while editing.
         on_error: stop (what depends on it is not run and the execution fails), continue (failing items go on with an
             `error` field), output (they leave through the output `error`).
+        on_crash: what becomes of a step with effects outside that was running when its worker died: retry (it is run
+            again, with the same idempotency keys), stop (a person decides).
         timeout_s: seconds that one attempt may take; of one item, where the node runs once per item.
         note: what its author wrote beside it.
         position: x and y on the canvas, pixels.
@@ -73,6 +75,7 @@ class Node(Frozen):
     parent: str | None = None
     pinned: dict[str, list[dict[str, Any]]] | None = None
     on_error: Literal["stop", "continue", "output"] = "stop"
+    on_crash: Literal["retry", "stop"] = "retry"
     retry: Retry | None = None
     timeout_s: float | None = Field(None, gt=0, le=86_400)
     note: str = ""
@@ -98,9 +101,20 @@ class Note(Frozen):
 
 
 class Settings(Frozen):
-    """What holds for a whole workflow. `timezone` is an IANA name: `now` and date functions speak in it."""
+    """What holds for a whole workflow.
+
+    Attributes:
+        timezone: an IANA name: `now` and date functions speak in it.
+        priority: which executions begin first where several wait.
+        concurrency: how many executions of it run at the same time, at most; None for no limit of its own.
+        when_full: what an execution does that finds as many running: queue (it waits), skip (it is not run),
+            cancel_oldest (the one that runs longest is cancelled for it).
+    """
 
     timezone: str = "UTC"
+    priority: Literal["high", "default", "low"] = "default"
+    concurrency: int | None = Field(None, ge=1)
+    when_full: Literal["queue", "skip", "cancel_oldest"] = "queue"
 
 
 class Workflow(Frozen):
@@ -119,8 +133,9 @@ class Workflow(Frozen):
 
 
 # Left out of a file where they hold their default; everything else is always written.
-OPTIONAL = ("disabled", "parent", "pinned", "on_error", "retry", "timeout_s", "note")
+OPTIONAL = ("disabled", "parent", "pinned", "on_error", "on_crash", "retry", "timeout_s", "note")
 NODE_DEFAULTS = {name: Node.model_fields[name].default for name in OPTIONAL}
+SETTING_DEFAULTS = {name: known.default for name, known in Settings.model_fields.items() if name != "timezone"}
 NAMELESS = "?"
 FILE_KEYS = ("flowleaf", "name", "settings", "nodes", "connections", "notes")
 
@@ -128,10 +143,10 @@ FILE_KEYS = ("flowleaf", "name", "settings", "nodes", "connections", "notes")
 def as_data(workflow: Workflow) -> dict[str, Any]:
     """The workflow as the plain data of a file, keys in their fixed order."""
     data = workflow.model_dump(mode="python", exclude={"schema_version"})
-    for node in data["nodes"]:
-        for name in OPTIONAL:
-            if node[name] == NODE_DEFAULTS[name]:
-                del node[name]
+    for holder, defaults in ((data["settings"], SETTING_DEFAULTS), *((node, NODE_DEFAULTS) for node in data["nodes"])):
+        for name, default in defaults.items():
+            if holder[name] == default:
+                del holder[name]
     return {"flowleaf": SCHEMA_VERSION, **data}
 
 

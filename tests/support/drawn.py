@@ -60,12 +60,22 @@ def nodes(ids: st.SearchStrategy[str]) -> st.SearchStrategy[Node]:
             parent=st.none() | st.just("a"),
             pinned=st.none() | st.dictionaries(WORDS, st.lists(ROW, max_size=2), max_size=2),
             on_error=st.sampled_from(["stop", "continue", "output"]),
+            on_crash=st.sampled_from(["retry", "stop"]),
             retry=st.none() | RETRIES,
             timeout_s=st.none() | st.floats(0.1, 100),
             note=st.text(max_size=4),
             position=POSITIONS,
         )
     )
+
+
+SETTINGS = st.builds(
+    Settings,
+    timezone=st.sampled_from(["UTC", "Europe/Berlin"]),
+    priority=st.sampled_from(["high", "default", "low"]),
+    concurrency=st.none() | st.integers(1, 5),
+    when_full=st.sampled_from(["queue", "skip", "cancel_oldest"]),
+)
 
 
 @st.composite
@@ -78,7 +88,7 @@ def workflows(draw: st.DrawFn, names: str = "abcd") -> Workflow:
     )
     return Workflow(
         name=draw(st.text(min_size=1, max_size=5)),
-        settings=Settings(timezone=draw(st.sampled_from(["UTC", "Europe/Berlin"]))),
+        settings=draw(SETTINGS),
         nodes=tuple(draw(nodes(st.just(node_id))) for node_id in ids),
         connections=tuple(draw(arrows)) if ids else (),
         notes=tuple(draw(st.lists(st.builds(Note, id=st.text("xyz", min_size=1), position=POSITIONS), max_size=2))),

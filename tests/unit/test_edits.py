@@ -35,7 +35,7 @@ from tests.support.drawn import PARAMS, POSITIONS, RETRIES, ROW, VALUES, WORDS, 
 DRAWN = workflow(
     node("a", "core.manual"),
     node("b", params={"count": 1, "list": [{"x": 1}, {"x": 2}]}),
-    node("c", disabled=True, retry=Retry(), timeout_s=3, note="n", on_error="continue"),
+    node("c", disabled=True, retry=Retry(), timeout_s=3, note="n", on_error="continue", on_crash="stop"),
     paths=("a > b > c", "a > c.right"),
 )
 NEW = node("d", note="new")
@@ -91,12 +91,38 @@ EDITS: dict[str, tuple[Edit, dict[str, Any]]] = {
     "nothing pinned": (Pin(node_id="a", pinned=None), {}),
     "one setting of a node": (SetNode(node_id="a", disabled=True), {"a": {"disabled": True}}),
     "several settings of a node": (
-        SetNode(node_id="a", on_error="output", retry=Retry(attempts=2), timeout_s=1.5, note="x", parent="b"),
-        {"a": {"on_error": "output", "retry": Retry(attempts=2), "timeout_s": 1.5, "note": "x", "parent": "b"}},
+        SetNode(
+            node_id="a",
+            on_error="output",
+            on_crash="stop",
+            retry=Retry(attempts=2),
+            timeout_s=1.5,
+            note="x",
+            parent="b",
+        ),
+        {
+            "a": {
+                "on_error": "output",
+                "on_crash": "stop",
+                "retry": Retry(attempts=2),
+                "timeout_s": 1.5,
+                "note": "x",
+                "parent": "b",
+            }
+        },
     ),
     "settings of a node taken away": (
-        SetNode(node_id="c", disabled=None, on_error=None, retry=None, timeout_s=None, note=None),
-        {"c": {"disabled": False, "on_error": "stop", "retry": None, "timeout_s": None, "note": ""}},
+        SetNode(node_id="c", disabled=None, on_error=None, on_crash=None, retry=None, timeout_s=None, note=None),
+        {
+            "c": {
+                "disabled": False,
+                "on_error": "stop",
+                "on_crash": "retry",
+                "retry": None,
+                "timeout_s": None,
+                "note": "",
+            }
+        },
     ),
     "no setting of a node": (SetNode(node_id="c"), {}),
     "a connection drawn": (
@@ -114,8 +140,8 @@ EDITS: dict[str, tuple[Edit, dict[str, Any]]] = {
     "notes": (SetNotes(notes=(NOTE,)), {"notes": (NOTE,)}),
     "another name": (SetWorkflow(name="New"), {"name": "New"}),
     "other settings": (
-        SetWorkflow(settings=Settings(timezone="Asia/Kolkata")),
-        {"settings": Settings(timezone="Asia/Kolkata")},
+        SetWorkflow(settings=Settings(timezone="Asia/Kolkata", priority="high")),
+        {"settings": Settings(timezone="Asia/Kolkata", priority="high")},
     ),
     "nothing of the workflow": (SetWorkflow(), {}),
     "several edits": (
@@ -312,6 +338,7 @@ def _settings_of_nodes() -> st.SearchStrategy[SetNode]:
     fields = {
         "disabled": st.none() | st.booleans(),
         "on_error": st.sampled_from([None, "stop", "continue", "output"]),
+        "on_crash": st.sampled_from([None, "retry", "stop"]),
         "retry": st.none() | RETRIES,
         "timeout_s": st.none() | st.floats(0.1, 10),
         "note": st.none() | st.text(max_size=3),

@@ -51,6 +51,8 @@ EDIT_CASES = {
     "a rename that nothing names": (RenameNode(node_id="b", label="B!"), set()),
     "a rename that expressions follow": (RenameNode(node_id="a", label="Start here"), set()),
     "a node's note": (SetNode(node_id="b", note="hm"), set()),
+    "what happens after a crash": (SetNode(node_id="b", on_crash="stop"), set()),
+    "how many run at a time": (SetWorkflow(settings=Settings(priority="low", concurrency=1, when_full="skip")), set()),
     "a sticky note": (SetNotes(notes=(Note(id="x", text="y"),)), set()),
     "params": (SetParam(node_id="b", path=("fields", "m"), value="{{ item.n + 2 }}"), {"b", "c"}),
     "a new param": (SetParam(node_id="b", path=("fields", "z"), value=1), {"b", "c"}),

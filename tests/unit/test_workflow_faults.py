@@ -125,6 +125,39 @@ FAULTS: dict[str, tuple[str, tuple[str, str, str, str | None, str | None, str | 
             "on_error",
         ),
     ),
+    "a choice for after a crash": (
+        nodes({"on_crash": "retyr"}),
+        (
+            "workflow.value",
+            'node "n1", on_crash',
+            "should be 'retry' or 'stop', not \"retyr\"",
+            "Did you mean 'retry'?",
+            "n1",
+            "on_crash",
+        ),
+    ),
+    "no execution at a time": (
+        file(settings={"concurrency": 0}),
+        (
+            "workflow.value",
+            "settings.concurrency",
+            "should be greater than or equal to 1, not 0",
+            None,
+            None,
+            "settings.concurrency",
+        ),
+    ),
+    "an unknown setting": (
+        file(settings={"prioriti": "high"}),
+        (
+            "workflow.unknown_key",
+            "settings",
+            "unknown key 'prioriti'",
+            "Did you mean 'priority'?",
+            None,
+            "settings.prioriti",
+        ),
+    ),
     "a number out of its range": (
         nodes({"retry": {"attempts": 0}}),
         (

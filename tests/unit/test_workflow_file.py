@@ -8,7 +8,7 @@ from hypothesis import given, settings
 
 from engine.errors import InvalidWorkflow, Problem
 from engine.file_text import parse
-from engine.workflow import Connection, Node, Note, Retry, Workflow, load, read, save
+from engine.workflow import Connection, Node, Note, Retry, Settings, Workflow, as_data, load, read, save
 from tests.support.drawn import typed, workflows
 
 ORDERS = """\
@@ -48,6 +48,7 @@ ORDERS = """\
         ]
       },
       "on_error": "output",
+      "on_crash": "stop",
       "retry": {
         "attempts": 3,
         "wait_s": 1.0,
@@ -98,6 +99,7 @@ WORKFLOW = Workflow(
             parent="n1",
             pinned={"main": [{"a": 1}]},
             on_error="output",
+            on_crash="stop",
             retry=Retry(),
             timeout_s=5,
             note="Only ten.",
@@ -141,6 +143,18 @@ def test_the_least_file_is_a_workflow():
         '{\n  "flowleaf": 1,\n  "name": "Untitled",\n  "settings": {\n    "timezone": "UTC"\n  },\n'
         '  "nodes": [],\n  "connections": [],\n  "notes": []\n}\n'
     )
+
+
+def test_only_settings_that_were_made_are_written_in_their_order():
+    made = Settings(when_full="skip", concurrency=2, priority="high")
+    assert json.loads(save(Workflow(settings=made)))["settings"] == {
+        "timezone": "UTC",
+        "priority": "high",
+        "concurrency": 2,
+        "when_full": "skip",
+    }
+    assert list(as_data(Workflow(settings=made))["settings"]) == ["timezone", "priority", "concurrency", "when_full"]
+    assert as_data(Workflow(settings=Settings(priority="low")))["settings"] == {"timezone": "UTC", "priority": "low"}
 
 
 @settings(max_examples=60, deadline=None)
@@ -199,6 +213,7 @@ nodes:
     parent: n1
     pinned: {main: [{a: 1}]}
     on_error: output
+    on_crash: stop
     retry: {attempts: 3}
     timeout_s: 5
     note: Only ten.
