@@ -28,6 +28,7 @@ class Settings(BaseModel):
         (), description="Private hosts or networks that HTTP nodes may call, ',' between."
     )
     password: str | None = Field(None, repr=False, description="Needed to sign in; needed to listen beyond loopback.")
+    key: str | None = Field(None, repr=False, description="Opens stored credentials: base64 or hex; home/key.")
     sandbox: str | None = Field(None, description="How code nodes are walled in.")
     log: str = Field("info", description="Level of the log.")
     hook_limit_mb: int = Field(16, ge=1, description="Largest body of a webhook call.")

@@ -19,6 +19,7 @@ VARIABLES: dict[str, tuple[str, str, Any]] = {
     "FLOWLEAF_FILES": ("/a:b/c:", "files", (Path("/a"), Path("b/c"))),
     "FLOWLEAF_HTTP_ALLOW": ("10.0.0.0/8, db.local,", "http_allow", ("10.0.0.0/8", "db.local")),
     "FLOWLEAF_PASSWORD": ("hunter2", "password", "hunter2"),
+    "FLOWLEAF_KEY": ("c2VjcmV0", "key", "c2VjcmV0"),
     "FLOWLEAF_SANDBOX": ("wall", "sandbox", "wall"),
     "FLOWLEAF_LOG": ("debug", "log", "debug"),
     "FLOWLEAF_HOOK_LIMIT_MB": ("32", "hook_limit_mb", 32),
@@ -33,6 +34,7 @@ DEFAULTS = {
     "files": (),
     "http_allow": (),
     "password": None,
+    "key": None,
     "sandbox": None,
     "log": "info",
     "hook_limit_mb": 16,
@@ -107,6 +109,7 @@ SECRETS = {
     "the password beside a mistake": {"FLOWLEAF_PASSWORD": "hunter2", "FLOWLEAF_PORT": "x"},
     "a mistyped password": {"FLOWLEAF_PASWORD": "hunter2"},
     "a password for the database": {"FLOWLEAF_DATABASE_URL": "postgresql://u:hunter2@db/f"},
+    "the key": {"FLOWLEAF_KEY": "hunter2"},
     "a password for Redis": {"FLOWLEAF_REDIS_URL": "redis://:hunter2@cache"},
 }
 
