@@ -1,0 +1,195 @@
+"""The bus on Redis streams: one stream per topic, one script call per publish, one blocking read per follower."""
+
+import asyncio
+import hashlib
+import random
+import threading
+from collections.abc import AsyncGenerator, Collection, Iterable, Iterator, Mapping
+from typing import Any, Final
+
+import redis
+import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError, RedisError
+from redis.retry import Retry
+
+from engine.runtime.bus.messages import EXPIRE_S, KEPT, After, BusUnavailable, Gap, Message, Received
+from engine.runtime.bus.positions import Positions
+from engine.runtime.bus.script import PUBLISH, grouped, keys_and_arguments
+from engine.runtime.circuit import Circuit
+
+PREFIX = "flowleaf:bus:"
+DATABASE = 1  # where the url names none: the queue's maintenance lists all keys of database 0
+THREAD_LIMIT_S = 0.2
+LOOP_LIMIT_S = 0.5  # a busy event loop is late by itself
+BLOCK_MS = 5_000
+READ_COUNT = 500
+LOST_TOPICS_LIMIT = 10_000
+LOST_TOPICS_PER_CALL = 500
+RECONNECT_S = (0.05, 1.0)
+_PUBLISH_SHA: Final = hashlib.sha1(PUBLISH.encode(), usedforsecurity=False).hexdigest()
+
+
+class RedisBus:
+    """A `Bus` on a Redis server; see there.
+
+    Args:
+        url: `redis://`, `rediss://` or `unix://`.
+        limits: messages kept per topic, by kind. Redis trims whole blocks of 100: somewhat more may be kept.
+        expire_s: a topic is forgotten so long after its last message.
+    """
+
+    def __init__(self, url: str, *, limits: Mapping[str, int] = KEPT, expire_s: int = EXPIRE_S) -> None:
+        self._url = url
+        self._limits = limits
+        self._expire_s = expire_s
+        self._circuit = Circuit()
+        self._lost = _LostTopics()
+        self._loop_client = self._client(LOOP_LIMIT_S)
+        self._thread_client = redis.Redis.from_url(
+            url,
+            db=DATABASE,
+            protocol=2,
+            socket_timeout=THREAD_LIMIT_S,
+            socket_connect_timeout=THREAD_LIMIT_S,
+            retry=Retry(NoBackoff(), 0),
+        )
+
+    async def publish(self, topic: str, message: Message) -> None:
+        """Publish one message."""
+        await self.publish_many([(topic, message)])
+
+    async def publish_many(self, messages: Iterable[tuple[str, Message]]) -> None:
+        """Publish messages in one round trip."""
+        entries = self._entries(messages)
+        if not entries:
+            return
+        arguments = self._arguments(entries)
+        try:
+            try:
+                await self._loop_client.execute_command("EVALSHA", _PUBLISH_SHA, *arguments)
+            except NoScriptError:
+                await self._loop_client.execute_command("EVAL", PUBLISH, *arguments)
+        except (RedisError, OSError) as exc:
+            raise self._unavailable(entries) from exc
+        except asyncio.CancelledError:
+            self._lost.add(entries)  # it may or may not have arrived
+            raise
+        self._circuit.worked()
+
+    def publish_many_sync(self, messages: Iterable[tuple[str, Message]]) -> None:
+        """As `publish_many`, from any thread."""
+        entries = self._entries(messages)
+        if not entries:
+            return
+        arguments = self._arguments(entries)
+        try:
+            try:
+                self._thread_client.execute_command("EVALSHA", _PUBLISH_SHA, *arguments)
+            except NoScriptError:
+                self._thread_client.execute_command("EVAL", PUBLISH, *arguments)
+        except (RedisError, OSError) as exc:
+            raise self._unavailable(entries) from exc
+        self._circuit.worked()
+
+    async def newest(self, topics: Collection[str]) -> dict[str, str]:
+        """The id of each topic's newest message; topics that hold none have the place before the first."""
+        try:
+            found = await self._newest(self._loop_client, topics)
+        except (RedisError, OSError) as exc:
+            raise BusUnavailable("Redis cannot be reached.") from exc
+        places = Positions(topics, "now")
+        places.settle(found)
+        return {topic: places[topic] for topic in topics}
+
+    async def follow(self, topics: Collection[str], after: After = "now") -> AsyncGenerator[Received | Gap, None]:
+        """What comes after a place, on a connection of its own; comes back by itself when Redis does."""
+        places = Positions(topics, after)
+        topic_of = {(PREFIX + topic).encode(): topic for topic in topics}
+        was_away, wait_s = False, RECONNECT_S[0]
+        client = self._client(BLOCK_MS / 1_000 + 2.0)
+        try:
+            while True:
+                try:
+                    found = await self._newest(client, topics)
+                    for gap in places.settle(found, was_away=was_away):
+                        yield gap
+                    was_away, wait_s = False, RECONNECT_S[0]
+                    # An idle read ends after a while, and the loop looks whether what was read is still there.
+                    while answer := await client.xread(
+                        {key: places[topic] for key, topic in topic_of.items()}, count=READ_COUNT, block=BLOCK_MS
+                    ):
+                        for key, entries in answer:
+                            for given in places.read(topic_of[key], _data(entries)):
+                                yield given
+                except (RedisError, OSError):
+                    was_away = True
+                    await asyncio.sleep(wait_s * random.uniform(0.7, 1.0))
+                    wait_s = min(wait_s * 2, RECONNECT_S[1])
+        finally:
+            await client.aclose()
+
+    async def close(self) -> None:
+        """Give up the connections of loop and threads; followers have their own and end with their task."""
+        await self._loop_client.aclose()
+        self._thread_client.close()
+
+    def _client(self, limit_s: float) -> redis.asyncio.Redis:
+        return redis.asyncio.Redis.from_url(
+            self._url,
+            db=DATABASE,
+            protocol=2,
+            socket_timeout=limit_s,
+            socket_connect_timeout=LOOP_LIMIT_S,
+            retry=AsyncRetry(NoBackoff(), 0),
+        )
+
+    async def _newest(self, client: redis.asyncio.Redis, topics: Collection[str]) -> dict[str, str]:
+        async with client.pipeline(transaction=False) as pipeline:
+            for topic in topics:
+                pipeline.xrevrange(PREFIX + topic, count=1)
+            answers = await pipeline.execute()
+        return {topic: answer[0][0].decode() for topic, answer in zip(topics, answers, strict=True) if answer}
+
+    def _entries(self, messages: Iterable[tuple[str, Message]]) -> dict[str, list[bytes]]:
+        if self._circuit.is_open:
+            self._lost.add(topic for topic, _ in messages)
+            raise BusUnavailable("Redis could not be reached a moment ago.")
+        return grouped(messages, self._lost.take())
+
+    def _arguments(self, entries: Mapping[str, list[bytes]]) -> list[bytes | str | int]:
+        return keys_and_arguments(entries, prefix=PREFIX, limits=self._limits, expire_s=self._expire_s)
+
+    def _unavailable(self, topics: Iterable[str]) -> BusUnavailable:
+        self._circuit.failed()
+        self._lost.add(topics)
+        return BusUnavailable("Redis cannot be reached.")
+
+
+class _LostTopics:
+    """Topics on which a message could not be published: their followers are owed a gap."""
+
+    def __init__(self) -> None:
+        self._topics: dict[str, None] = {}
+        self._lock = threading.Lock()
+
+    def add(self, topics: Iterable[str]) -> None:
+        with self._lock:
+            self._topics.update(dict.fromkeys(topics))
+            while len(self._topics) > LOST_TOPICS_LIMIT:  # the oldest: Redis was away so long that followers noticed
+                del self._topics[next(iter(self._topics))]
+
+    def take(self) -> list[str]:
+        if not self._topics:
+            return []
+        with self._lock:
+            taken = list(self._topics)[:LOST_TOPICS_PER_CALL]
+            for topic in taken:
+                del self._topics[topic]
+            return taken
+
+
+def _data(entries: Iterable[tuple[bytes, Mapping[bytes, Any]]]) -> Iterator[tuple[str, bytes]]:
+    for entry_id, fields in entries:
+        yield entry_id.decode(), fields[b"m"]
