@@ -14,7 +14,7 @@ from engine.errors import ExpressionError, did_you_mean
 from engine.events import Event, NodeResult
 from engine.expressions import Scope
 from engine.items import Items, Lineage
-from engine.planner import Step
+from engine.planner import Step, effects_of
 from engine.program import program_of
 from engine.registry import Registry
 from engine.step import StepRun
@@ -40,6 +40,7 @@ def execute(
     hold: Collection[str] = (),
     parallel: int = PARALLEL,
     cancel: asyncio.Event | None = None,
+    partial: MutableMapping[str, dict[int, Any]] | None = None,
 ) -> AsyncGenerator[Event]:
     """Run the steps, each as soon as what it depends on has ended; yields events in order.
 
@@ -54,8 +55,15 @@ def execute(
         hold: ids of nodes that are not to be run, but to show what they would do.
         parallel: how many nodes may wait for something, or compute in a thread, at the same time.
         cancel: once set, running nodes are stopped and the execution ends as cancelled.
+        partial: node id -> index of an input item -> its outcome, of nodes that go item by item and change something
+            outside. Read and filled: what is in it is not run again. An outcome is plain data, `{"rows": [...]}` or
+            `{"error": {...}}` of an item that was given up, with `"files"` where its rows have some. Outcomes go once
+            their node has succeeded; until then they are told by `node.progress` at least every 100 items or second,
+            and no more items begin until that event was taken.
+
+    Nothing of a node begins before its `node.started` was taken: whoever stores what came before does it then.
     """
-    run = _Run(execution_id, workflow, steps, registry, services, run_data, request, trigger, hold, cancel)
+    run = _Run(execution_id, workflow, steps, registry, services, run_data, request, trigger, hold, cancel, partial)
     return run.events(max(parallel, 1))
 
 
@@ -74,6 +82,7 @@ class _Run:
         trigger: str | None,
         hold: Collection[str],
         cancel: asyncio.Event | None,
+        partial: MutableMapping[str, dict[int, Any]] | None,
     ) -> None:
         self.execution_id = execution_id
         self.program = program_of(workflow, registry)
@@ -84,13 +93,14 @@ class _Run:
         self.trigger = trigger
         self.hold = frozenset(hold)
         self.cancel = cancel
+        self.partial = partial
         self.seq = 0
         self.status = "succeeded"
         self.lineages = Lineages(self.program, run_data)
         self.now = _local(services.now, workflow.settings.timezone)
         self.running: dict[asyncio.Task[NodeResult], tuple[Step, float]] = {}
         # What running nodes say, in order: events to be, or the task that ended, or None for "cancelled".
-        self.inbox: asyncio.Queue[tuple[Step, str, dict[str, Any]] | asyncio.Task[NodeResult] | None] = asyncio.Queue()
+        self.inbox: asyncio.Queue[Said | asyncio.Task[NodeResult] | None] = asyncio.Queue()
         self.watch: asyncio.Task[None] | None = None
 
     def is_cancelled(self) -> bool:
@@ -151,9 +161,11 @@ class _Run:
     def _heard(self, message: Any) -> Iterator[Event]:
         """What a running node said, or that it ended."""
         if isinstance(message, tuple):
-            step, kind, fields = message
+            step, kind, fields, heard = message
             if step.node_id not in self.run_data:  # else a thread that outlived its time
                 yield self.event(kind, step, **fields)
+            if heard is not None and not heard.done():
+                heard.set_result(None)
         elif message is not None:
             step, started = self.running.pop(message)
             yield self._end(step, message.result(), started)
@@ -245,19 +257,29 @@ class _Run:
             timeout_s=node.timeout_s,
         )
         request = self.request if node_type.is_trigger else None
-        return StepRun(
+        run = StepRun(
             node, node_type, self.program.templates[node.id], inputs, self._scope(node), state, request=request
         )
+        if self.partial is not None and node_type.shape == "each" and effects_of(self.program, node) == "write":
+            run.outcomes = self.partial.setdefault(node.id, {})
+            run.is_plain = False
+        return run
 
     def _listen(self, step: Step, run: StepRun) -> None:
         """Let a run that goes on beside others speak through the inbox."""
         loop = asyncio.get_running_loop()
 
         def say(kind: str, **fields: Any) -> None:
-            loop.call_soon_threadsafe(self.inbox.put_nowait, (step, kind, fields))
+            loop.call_soon_threadsafe(self.inbox.put_nowait, (step, kind, fields, None))
+
+        async def tell(done: int, total: int) -> None:
+            heard: asyncio.Future[None] = loop.create_future()
+            self.inbox.put_nowait((step, "node.progress", {"done": done, "total": total}, heard))
+            await heard
 
         run.state.log = lambda message: say("node.log", message=message)
         run.progress = lambda done, total: say("node.progress", done=done, total=total)
+        run.told = tell if run.outcomes is not None else None
         run.retried = lambda attempt, error: say("node.retried", attempt=attempt, error=error.as_json())
 
     def _scope(self, node: Node) -> Scope:
@@ -281,6 +303,8 @@ class _Run:
 
     def _end(self, step: Step, result: NodeResult, started: float | None) -> Event:
         self.run_data[step.node_id] = result
+        if self.partial and result.status == "succeeded":
+            self.partial.pop(step.node_id, None)
         if result.status == "failed":
             self.status = "failed"
         duration_ms = None if started is None else (time.perf_counter() - started) * 1000
@@ -303,6 +327,8 @@ class _Run:
                 _ = task.cancelled() or task.exception()
 
 
+# The step that speaks, the kind and the fields of an event to be, and what is set once that event was taken.
+Said = tuple[Step, str, dict[str, Any], asyncio.Future[None] | None]
 EMPTY = Items([])
 NO_SCOPE = Scope()  # of nodes without expressions
 

@@ -1,6 +1,7 @@
 """What becomes of a node run: its items in order, with lineage; those that failed go on, aside, or fail the node."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import cache
 from typing import Any, cast
 
@@ -10,7 +11,7 @@ from engine.context import StepState
 from engine.convert import STRICT, dumps
 from engine.errors import ExecutionCancelled, NodeError, StudioError
 from engine.events import NodeResult
-from engine.items import Item, Items, Lineage, Outputs
+from engine.items import FileRef, Item, Items, Lineage, Outputs
 from engine.node_type import NodeType
 from engine.params import Template
 from engine.workflow import Node
@@ -23,6 +24,19 @@ NONE = Lineage({})
 def _same(input_name: str) -> Lineage:
     """The lineage of items that are an input's own."""
     return Lineage({input_name: None})
+
+
+class RecordedError(NodeError):
+    """An error that was put down as plain data, in a run before this one."""
+
+    retryable = False
+
+    def __init__(self, recorded: Mapping[str, Any]) -> None:
+        super().__init__(recorded["message"], hint=recorded.get("hint"))
+        self.recorded = recorded
+
+    def as_json(self) -> dict[str, Any]:
+        return dict(self.recorded)
 
 
 class NodeRun:
@@ -44,6 +58,34 @@ class NodeRun:
         # The items of its first input; a trigger has none.
         self.items = next(iter(self.inputs.values()), NOTHING)
         self.state = state
+
+    def outcome_of(self, index: int, made: Any) -> dict[str, Any] | None:
+        """What an item-by-item node made of an item, as plain data: see `execute`. None where it is none.
+
+        What is none fails the node in the end.
+        """
+        if index in self.state.rejected:
+            return {"error": self.state.rejected[index].as_json()}
+        try:
+            found = _several(made, self.node_type)
+            outcome: dict[str, Any] = {"rows": [item.json for item in found]}
+            if any(item.files for item in found):
+                outcome["files"] = [{name: asdict(ref) for name, ref in item.files.items()} for item in found]
+            if not self.node_type.name.startswith("core."):
+                dumps(outcome)
+        except (NodeError, TypeError):
+            return None
+        return outcome
+
+    def recall(self, index: int, outcome: Mapping[str, Any]) -> Any:
+        """What the node made of an item in a run before this one."""
+        if "error" in outcome:
+            self.state.rejected[index] = RecordedError(outcome["error"])
+            return None
+        self.state.rejected.pop(index, None)  # its params may not be what they were
+        files = outcome.get("files") or [{}] * len(outcome["rows"])
+        refs = [{name: FileRef(**ref) for name, ref in named.items()} for named in files]
+        return [Item(row, named) for row, named in zip(outcome["rows"], refs, strict=True)]
 
     def gathered(self, made: Sequence[Any]) -> Outputs:
         """The outputs of an item-by-item node. Items that were given up go on here, or aside, or are gone."""

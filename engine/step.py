@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, TypeVar, cast
@@ -25,6 +25,8 @@ from engine.workflow import Node, Retry
 HEAVY_ITEMS = 2_000
 CONCURRENCY = 10
 PROGRESS_S = 0.1
+# So many items may have ended, beside those under way, without their outcomes being told.
+UNTOLD_ITEMS = 100
 HELD_SHOWN = 50
 # What a package's function may raise without ending more than its node.
 FOREIGN = (Exception, SystemExit, asyncio.CancelledError)
@@ -45,9 +47,11 @@ class StepRun(NodeRun):
         is_plain: it can be run right here: it computes, on little, without waits.
         progress: called with (items done, items in all) while an item-by-item node runs.
         retried: called with (attempt, error) before another attempt.
+        outcomes: where an item-by-item node finds and puts down what became of its items; None: nowhere.
+        told: as `progress`, in place of it where outcomes are put down; returns once whoever listens has heard.
     """
 
-    __slots__ = ("is_heavy", "is_plain", "progress", "request", "retried", "scope")
+    __slots__ = ("is_heavy", "is_plain", "outcomes", "progress", "request", "retried", "scope", "told")
 
     def __init__(
         self,
@@ -65,6 +69,8 @@ class StepRun(NodeRun):
         self.request = request
         self.progress: Callable[[int, int], None] = _unheard
         self.retried: Callable[[int, StudioError], None] = _unheard
+        self.outcomes: dict[int, Any] | None = None
+        self.told: Callable[[int, int], Awaitable[None]] | None = None
         self.is_heavy = node_type.shape == "frame" or max(map(len, self.inputs.values()), default=0) > HEAVY_ITEMS
         self.is_plain = not (self.is_heavy or node_type.is_async or node.retry or node.timeout_s is not None)
 
@@ -111,7 +117,7 @@ class StepRun(NodeRun):
             return self.outputs_of(self._call_batch(params, kept), kept)
         params_of = self._each_params()
         made: list[Any] = [None] * len(self.items)
-        for index, item in self._alive():
+        for index, item in self._alive(()):
             made[index] = self._guarded(index, item, params_of[index])
         return self.gathered(made)
 
@@ -186,6 +192,8 @@ class StepRun(NodeRun):
 
     def _each_params(self) -> Sequence[Params | None]:
         made, errors = self.template.each(self._scope(), self.items)
+        for index in self.outcomes or ():
+            errors.pop(index, None)
         if errors and self.state.stop:
             raise errors[min(errors)]
         self.state.rejected.update(errors)
@@ -196,9 +204,10 @@ class StepRun(NodeRun):
             self.scope.items = self.items.rows
         return self.scope
 
-    def _alive(self) -> Iterator[tuple[int, Item]]:
+    def _alive(self, known: Container[int]) -> Iterator[tuple[int, Item]]:
+        """The items to run: neither given up nor among those that are known."""
         rejected = self.state.rejected
-        return ((index, item) for index, item in enumerate(self.items) if index not in rejected)
+        return ((index, item) for index, item in enumerate(self.items) if index not in rejected and index not in known)
 
     async def _each(self) -> Outputs:
         """Item by item, some at the same time.
@@ -206,31 +215,36 @@ class StepRun(NodeRun):
         The error raised is that of the first failing item, as if they had run one after the other: those before it
         are let finish, those after it are not started or stopped.
         """
-        if not self.node_type.is_async and self.node.timeout_s is None and self.node.retry is None:
+        in_turn = not self.node_type.is_async and self.node.timeout_s is None and self.node.retry is None
+        if in_turn and self.outcomes is None:
             return await in_thread(self._plain)
         params_of = cast(Sequence[Params], await self._off_loop(self._each_params))
         items = self.items
         made: list[Any] = [None] * len(items)
-        waiting = self._alive()
+        known = dict(self.outcomes or {})
+        for index, outcome in known.items():
+            made[index] = self.recall(index, outcome)
+        waiting = self._alive(known)
         if len(items) == 1:
             for index, item in waiting:
                 made[index] = await self._one(index, item, params_of[index])
             return self.gathered(made)
         failed = len(items)
-        done = 0
+        done = said = len(known)
         last = asyncio.get_running_loop().time()
         running: dict[asyncio.Task[Any], int] = {}
         error: StudioError | None = None
         try:
             while True:
-                while len(running) < CONCURRENCY and error is None:
+                while len(running) < (1 if in_turn else CONCURRENCY) and error is None:
                     if (following := next(waiting, None)) is None:
                         break
                     index, item = following
                     running[asyncio.create_task(self._one(index, item, params_of[index]))] = index
                 if not running:
                     break
-                finished, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                wait_s = None if self.told is None or done == said else PROGRESS_S
+                finished, _ = await asyncio.wait(running, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
                 for task in finished:
                     index = running.pop(task)
                     try:
@@ -243,9 +257,13 @@ class StepRun(NodeRun):
                 for task in late:
                     del running[task]
                 await _stop(late)
-                if (now := asyncio.get_running_loop().time()) - last > PROGRESS_S:
-                    last = now
-                    self.progress(done, len(items))
+                now = asyncio.get_running_loop().time()
+                if now - last > PROGRESS_S or (self.told is not None and done - said >= UNTOLD_ITEMS):
+                    last, said = now, done
+                    if self.told is None:
+                        self.progress(done, len(items))
+                    else:
+                        await self.told(done, len(items))
         finally:
             await _stop(running)
         if error is not None:
@@ -263,11 +281,14 @@ class StepRun(NodeRun):
             self.state.rejected.update(rejected)
             return made
 
+        made = None
         try:
-            return await self._attempts(attempt)
+            made = await self._attempts(attempt)
         except NodeError as exc:
             NodeContext(self.state, index=index).reject(index, exc)
-            return None
+        if self.outcomes is not None and (outcome := self.outcome_of(index, made)) is not None:
+            self.outcomes[index] = outcome
+        return made
 
     async def _attempts(self, attempt: Callable[[], Awaitable[Any]]) -> Any:
         """What `attempt` gives, tried as often and waited for as long as the node says."""
