@@ -52,6 +52,7 @@ class WorkflowRow(SQLModel, table=True):
         draft: the workflow file, packed (`records.pack_json`).
         draft_seq: number of the last edit.
         revision_id: the published revision; None while nothing is.
+        max_running, when_full: of the published revision's settings.
     """
 
     __tablename__ = "workflow"
@@ -64,6 +65,8 @@ class WorkflowRow(SQLModel, table=True):
     draft_seq: int = Field(default=0, sa_type=BigInteger)
     revision_id: str | None = _id(default=None, nullable=True)
     tags: str = Field(default="[]", sa_type=Text)
+    max_running: int | None = None
+    when_full: str = "queue"
     created_ms: int = _ms()
     updated_ms: int = _ms()
     deleted_ms: int | None = _ms(default=None, nullable=True)
@@ -91,7 +94,11 @@ class EditRow(SQLModel, table=True):
 
 
 class Revision(SQLModel, table=True):
-    """A state of a workflow kept by publishing or naming it; never changed."""
+    """A state of a workflow kept by publishing or naming it; never changed.
+
+    Attributes:
+        slot, priority, limited: what its executions' rows have.
+    """
 
     __table_args__ = (Index("ix_revision_workflow", "workflow_id", "number", unique=True),)
 
@@ -101,6 +108,9 @@ class Revision(SQLModel, table=True):
     number: int
     name: str = ""
     note: str = Field(default="", sa_type=Text)
+    slot: str = "async"
+    priority: int = Field(default=1, sa_type=SmallInteger)
+    limited: int = Field(default=0, sa_type=SmallInteger)
     workflow: bytes = Field(sa_type=LargeBinary)
     created_by: str
     created_ms: int = _ms()

@@ -1,0 +1,297 @@
+"""Commits what executions produce, many in one transaction, and claims new ones in the same: one thread of a worker.
+
+A transaction first looks which of its executions still bear their fence, drops the rest, then writes: a worker that
+comes back from the dead writes nothing. One commit is in flight at a time; what comes meanwhile makes the next.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, insert, text
+
+from engine.runtime.answers import Answer
+from engine.runtime.claims import Claim, Claims
+from engine.runtime.ids import now_ms
+from engine.runtime.models import Record
+from engine.runtime.store import Store, StoreUnavailable
+
+# How long a database that is away is left alone; doubled each time, up to the last.
+WAIT_S = (0.1, 2.0)
+# A worker without anything to do looks this often: for what a lost message would have told it, and for lapsed leases.
+IDLE_S = 1.0
+BATCH = 500
+
+RECORD = insert(Record.__table__)  # type: ignore[attr-defined]
+ENDED = text(
+    "UPDATE execution SET status = :status, finished_ms = :finished_ms, error = :error, waiting = :waiting, "
+    "worker_id = NULL WHERE id = :id"
+)
+USE = "INSERT INTO payload_use (hash, owner, project_id) VALUES (:hash, :owner, :project_id) ON CONFLICT DO NOTHING"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What one execution has to be written.
+
+    Attributes:
+        part, data: a part of its record; None where there is none.
+        uses: hashes of payload files that the part needs.
+        status: the status it moves to; None while it goes on.
+        written: called in the journal's thread after the commit: with True, or False where the claim was lost.
+        apart: statements that belong into the same transaction, given the connection: results by preview key.
+        events: what to publish after the commit, in order.
+        answer: what the call that waits is answered.
+    """
+
+    claim: Claim
+    part: int = 0
+    data: bytes | None = None
+    uses: tuple[str, ...] = ()
+    status: str | None = None
+    error: str | None = None
+    waiting: str | None = None
+    written: Callable[[bool], None] | None = None
+    apart: Callable[[Connection], None] | None = None
+    events: Sequence[Mapping[str, Any]] = ()
+    answer: Answer | None = None
+
+    @property
+    def stores(self) -> bool:
+        """Whether there is something for the database, and not only for who watches."""
+        return self.data is not None or self.status is not None or self.apart is not None
+
+
+class Claimed(NamedTuple):
+    """A claim with the parts of its record, in order."""
+
+    claim: Claim
+    parts: list[bytes]
+
+
+class Journal:
+    """The writing thread of a worker.
+
+    Args:
+        slots: slot -> how many executions at a time.
+        claimed: called in the thread with what was claimed, after the commit.
+        committed: called in the thread after each commit with the entries that were written, to publish them.
+        lost: called in the thread when the lease is found lost.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        claims: Claims,
+        slots: Mapping[str, int],
+        *,
+        claimed: Callable[[Sequence[Claimed]], None],
+        committed: Callable[[Sequence[Entry]], None],
+        lost: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._claims = claims
+        self._free = dict(slots)
+        self._claimed = claimed
+        self._committed = committed
+        self._lost = lost
+        self._entries: deque[Entry] = deque()
+        self._wanted = True
+        self._some = threading.Condition()
+        self._closing = False
+        self._claiming = True
+        self._looked_at = 0.0
+        lock = "" if store.is_sqlite else "FOR UPDATE"
+        among = "IN (SELECT value FROM json_each(:ids))" if store.is_sqlite else "= ANY(CAST(:ids AS varchar[]))"
+        self._held = text(f"SELECT id, fence, worker_id, status FROM execution WHERE id {among} {lock}")  # noqa: S608
+        self._parts = text(
+            f"SELECT execution_id, data FROM record WHERE execution_id {among} ORDER BY execution_id, part"  # noqa: S608
+        )
+        self._thread = threading.Thread(target=self._work, name="journal", daemon=True)
+        self.batches = 0
+        self.away_since: float | None = None
+
+    def start(self) -> None:
+        """Begin to write and to claim."""
+        self._thread.start()
+
+    def put(self, entry: Entry) -> None:
+        """Write this with the next commit. From any thread."""
+        with self._some:
+            self._entries.append(entry)
+            self._some.notify()
+
+    def wake(self) -> None:
+        """Something may be queued: claim."""
+        with self._some:
+            self._wanted = True
+            self._some.notify()
+
+    def stop_claiming(self) -> None:
+        """Claim nothing any more."""
+        self._claiming = False
+
+    def forget(self) -> None:
+        """All that was claimed is lost: its slots are free again, nothing of it need be written."""
+        with self._some:
+            entries, self._entries = self._entries, deque()
+        for entry in entries:
+            if entry.written is not None:
+                entry.written(False)
+
+    def release(self, slot: str) -> None:
+        """Free a slot whose execution ends without an entry."""
+        with self._some:
+            self._free[slot] += 1
+            self._some.notify()
+
+    def close(self, timeout_s: float) -> None:
+        """Write what is there, then end."""
+        with self._some:
+            self._closing = True
+            self._some.notify()
+        self._thread.join(timeout_s)
+
+    def _work(self) -> None:
+        wait_s = WAIT_S[0]
+        batch: list[Entry] = []
+        while True:
+            with self._some:
+                if not batch and not self._entries and not self._wants_claims() and not self._closing:
+                    self._some.wait(IDLE_S)
+                while self._entries and len(batch) < BATCH:
+                    batch.append(self._entries.popleft())
+                if self._closing and not batch:
+                    return
+            try:
+                self._commit(batch)
+            except StoreUnavailable:
+                # Kept and tried again. Nothing new is claimed meanwhile, so memory is bounded by the slots.
+                self.away_since = self.away_since or time.monotonic()
+                if self._closing:
+                    return
+                time.sleep(wait_s)
+                wait_s = min(wait_s * 2, WAIT_S[1])
+            else:
+                self.away_since = None
+                wait_s = WAIT_S[0]
+                batch = []
+
+    def _wants_claims(self) -> bool:
+        return self._claiming and self._wanted and any(self._free.values())
+
+    def _commit(self, batch: Sequence[Entry]) -> None:
+        """One transaction: the batch, then claims."""
+        now = time.monotonic()
+        looks = now - self._looked_at > IDLE_S
+        freed: dict[str, int] = {}
+        for entry in batch:
+            if entry.status is not None:
+                freed[entry.claim.slot] = freed.get(entry.claim.slot, 0) + 1
+        claims = self._claiming and (self._wanted or looks or bool(freed))
+        if not claims and not any(entry.stores for entry in batch):
+            self._tell(batch, [True] * len(batch))
+            return
+        self._wanted = False  # a wake-up that comes from here on is not to be missed
+        if not batch and not self._something_queued(looks):
+            return
+        free = {slot: count + freed.get(slot, 0) for slot, count in self._free.items()}
+        found: list[Claim] = []
+        parts: dict[str, list[bytes]] = {}
+        holds = True
+        with self._store.write(durable=bool(batch)) as connection:
+            kept = self._write(connection, batch) if batch else []
+            if claims and any(free.values()):
+                if looks:
+                    self._claims.recover(connection)
+                holds = self._claims.holds(connection)
+                found = self._claims.claim(connection, free) if holds else []
+                if found:
+                    for execution_id, data in connection.execute(self._parts, {"ids": self._ids([c.id for c in found])}):
+                        parts.setdefault(execution_id, []).append(data)
+        if looks:
+            self._looked_at = now
+        self.batches += 1
+        with self._some:
+            for slot, count in freed.items():
+                self._free[slot] += count
+            for claim in found:
+                self._free[claim.slot] -= 1
+            # Where as many were found as there was room for, more may wait.
+            if found:
+                self._wanted = True
+        self._tell(batch, kept)
+        if found:
+            self._claimed([Claimed(claim, parts.get(claim.id, [])) for claim in found])
+        if not holds:
+            self._lost()
+
+    def _something_queued(self, looks: bool) -> bool:
+        """Whether it is worth taking the write lock: most looks of an idle worker find nothing."""
+        with self._store.read() as connection:
+            if connection.execute(text("SELECT 1 FROM execution WHERE status = 'queued' LIMIT 1")).first():
+                return True
+            if looks:
+                self._looked_at = time.monotonic()
+                lapsed = text(f"SELECT 1 FROM worker WHERE lease_until_ms <= {self._store.clock} LIMIT 1")  # noqa: S608
+                return connection.execute(lapsed, {"now": now_ms()}).first() is not None
+        return False
+
+    def _write(self, connection: Connection, batch: Sequence[Entry]) -> list[bool]:
+        """Write the entries whose executions are still ours; says of each whether it is."""
+        ids = list({entry.claim.id for entry in batch})
+        mine = {
+            id_: fence
+            for id_, fence, worker_id, status in connection.execute(self._held, {"ids": self._ids(ids)})
+            if worker_id == self._claims.worker_id and status == "running"
+        }
+        kept = [mine.get(entry.claim.id) == entry.claim.fence for entry in batch]
+        records: list[dict[str, Any]] = []
+        ended: list[dict[str, Any]] = []
+        uses: list[dict[str, Any]] = []
+        now = now_ms()
+        for entry, is_mine in zip(batch, kept, strict=True):
+            if not is_mine:
+                continue
+            id_ = entry.claim.id
+            if entry.data is not None:
+                records.append({"execution_id": id_, "part": entry.part, "data": entry.data})
+            uses += [{"hash": hash_, "owner": id_, "project_id": entry.claim.project_id} for hash_ in entry.uses]
+            if entry.status is not None:
+                finished = None if entry.status in ("waiting", "queued", "needs_decision") else now
+                ended.append(
+                    {
+                        "id": id_,
+                        "status": entry.status,
+                        "finished_ms": finished,
+                        "error": entry.error,
+                        "waiting": entry.waiting,
+                    }
+                )
+            if entry.apart is not None:
+                entry.apart(connection)
+        if records:
+            connection.execute(RECORD, records)
+        if uses:
+            connection.execute(text(USE), uses)
+        if ended:
+            connection.execute(ENDED, ended)
+        return kept
+
+    def _ids(self, ids: list[str]) -> Any:
+        if not self._store.is_sqlite:
+            return ids
+        return '["' + '","'.join(ids) + '"]'  # hex: nothing to escape
+
+    def _tell(self, batch: Sequence[Entry], kept: Sequence[bool]) -> None:
+        written = [entry for entry, is_mine in zip(batch, kept, strict=True) if is_mine]
+        if written:
+            self._committed(written)
+        for entry, is_mine in zip(batch, kept, strict=True):
+            if entry.written is not None:
+                entry.written(is_mine)
+
+
