@@ -1,4 +1,4 @@
-"""The Redis that comes with Flowleaf: started in a folder of its own, reached by a unix socket, gone with its parent."""
+"""The Redis that comes with Flowleaf: in a folder of its own, reached by a unix socket, gone with its parent."""
 
 import ctypes
 import importlib.util
@@ -143,7 +143,7 @@ class EmbeddedRedis:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C is for the supervisor, which stops things in order
-                preexec_fn=die_with_parent(),  # noqa: PLW1509
+                preexec_fn=die_with_parent(),
             )
         except OSError as exc:
             raise DefinitionError(

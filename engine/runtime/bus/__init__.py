@@ -1,4 +1,4 @@
-"""Small JSON messages by topic: published by some processes, followed by others, kept for a while for who comes late."""
+"""Small JSON messages by topic: published by some processes, followed by others, kept for a while for latecomers."""
 
 from engine.runtime.bus.memory_bus import MemoryBus
 from engine.runtime.bus.messages import KEPT, Bus, BusUnavailable, Gap, Message, Received

@@ -1,22 +1,21 @@
 """The bus on Redis streams: one stream per topic, one script call per publish, one blocking read per follower."""
 
 import asyncio
-import hashlib
 import random
 import threading
 from collections.abc import AsyncGenerator, Collection, Iterable, Iterator, Mapping
-from typing import Any, Final
+from typing import TypeAlias, cast
 
 import redis
 import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from engine.runtime.bus.messages import EXPIRE_S, KEPT, After, BusUnavailable, Gap, Message, Received
 from engine.runtime.bus.positions import Positions
-from engine.runtime.bus.script import PUBLISH, grouped, keys_and_arguments
+from engine.runtime.bus.script import PUBLISH, arguments, grouped
 from engine.runtime.circuit import Circuit
 
 PREFIX = "flowleaf:bus:"
@@ -28,7 +27,9 @@ READ_COUNT = 500
 LOST_TOPICS_LIMIT = 10_000
 LOST_TOPICS_PER_CALL = 500
 RECONNECT_S = (0.05, 1.0)
-_PUBLISH_SHA: Final = hashlib.sha1(PUBLISH.encode(), usedforsecurity=False).hexdigest()
+
+_Entries: TypeAlias = Iterable[tuple[bytes, Mapping[bytes, bytes]]]
+_Answer: TypeAlias = Iterable[tuple[bytes, _Entries]]  # of XREAD, by protocol 2
 
 
 class RedisBus:
@@ -55,6 +56,8 @@ class RedisBus:
             socket_connect_timeout=THREAD_LIMIT_S,
             retry=Retry(NoBackoff(), 0),
         )
+        self._loop_script = self._loop_client.register_script(PUBLISH)
+        self._thread_script = self._thread_client.register_script(PUBLISH)
 
     async def publish(self, topic: str, message: Message) -> None:
         """Publish one message."""
@@ -65,12 +68,9 @@ class RedisBus:
         entries = self._entries(messages)
         if not entries:
             return
-        arguments = self._arguments(entries)
+        keys, values = self._call(entries)
         try:
-            try:
-                await self._loop_client.execute_command("EVALSHA", _PUBLISH_SHA, *arguments)
-            except NoScriptError:
-                await self._loop_client.execute_command("EVAL", PUBLISH, *arguments)
+            await self._loop_script(keys, values)
         except (RedisError, OSError) as exc:
             raise self._unavailable(entries) from exc
         except asyncio.CancelledError:
@@ -83,12 +83,9 @@ class RedisBus:
         entries = self._entries(messages)
         if not entries:
             return
-        arguments = self._arguments(entries)
+        keys, values = self._call(entries)
         try:
-            try:
-                self._thread_client.execute_command("EVALSHA", _PUBLISH_SHA, *arguments)
-            except NoScriptError:
-                self._thread_client.execute_command("EVAL", PUBLISH, *arguments)
+            self._thread_script(keys, values)
         except (RedisError, OSError) as exc:
             raise self._unavailable(entries) from exc
         self._circuit.worked()
@@ -120,7 +117,7 @@ class RedisBus:
                     while answer := await client.xread(
                         {key: places[topic] for key, topic in topic_of.items()}, count=READ_COUNT, block=BLOCK_MS
                     ):
-                        for key, entries in answer:
+                        for key, entries in cast(_Answer, answer):
                             for given in places.read(topic_of[key], _data(entries)):
                                 yield given
                 except (RedisError, OSError):
@@ -158,8 +155,8 @@ class RedisBus:
             raise BusUnavailable("Redis could not be reached a moment ago.")
         return grouped(messages, self._lost.take())
 
-    def _arguments(self, entries: Mapping[str, list[bytes]]) -> list[bytes | str | int]:
-        return keys_and_arguments(entries, prefix=PREFIX, limits=self._limits, expire_s=self._expire_s)
+    def _call(self, entries: Mapping[str, list[bytes]]) -> tuple[list[str], list[bytes | int]]:
+        return [PREFIX + topic for topic in entries], arguments(entries, self._limits, self._expire_s)
 
     def _unavailable(self, topics: Iterable[str]) -> BusUnavailable:
         self._circuit.failed()
@@ -190,6 +187,6 @@ class _LostTopics:
             return taken
 
 
-def _data(entries: Iterable[tuple[bytes, Mapping[bytes, Any]]]) -> Iterator[tuple[str, bytes]]:
+def _data(entries: _Entries) -> Iterator[tuple[str, bytes]]:
     for entry_id, fields in entries:
         yield entry_id.decode(), fields[b"m"]

@@ -40,11 +40,9 @@ def grouped(messages: Iterable[tuple[str, Message]], lost: Iterable[str] = ()) -
     return entries
 
 
-def keys_and_arguments(
-    entries: Mapping[str, list[bytes]], *, prefix: str, limits: Mapping[str, int], expire_s: int
-) -> list[bytes | str | int]:
-    """What follows the script in EVAL and EVALSHA: the number of keys, the keys, the arguments."""
-    arguments: list[bytes | str | int] = [len(entries), *(prefix + topic for topic in entries), expire_s]
+def arguments(entries: Mapping[str, list[bytes]], limits: Mapping[str, int], expire_s: int) -> list[bytes | int]:
+    """What the script's ARGV is."""
+    values: list[bytes | int] = [expire_s]
     for topic, data in entries.items():
-        arguments += kept(topic, limits), len(data), *data
-    return arguments
+        values += kept(topic, limits), len(data), *data
+    return values
