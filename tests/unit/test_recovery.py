@@ -101,14 +101,14 @@ def stored(partial: Partial) -> Partial:
 async def broken_off(
     drawn: Workflow, run_data: Results, partial: Partial, after: int = 10**6, process: int = 0
 ) -> tuple[Results, Partial]:
-    """What is known once so many events were taken; the process then dies. All of it, where there are fewer."""
+    """What is known once so many events of the node were taken; then the process dies. All, where there are fewer."""
     services = LocalServices(vars={"process": process})
     events = execute("e", drawn, plan(drawn, REGISTRY), REGISTRY, services, run_data, partial=partial)
     taken = 0
     known: tuple[Results, Partial] = (dict(run_data), stored(partial))
-    async for _ in events:
+    async for event in events:
         known = (dict(run_data), stored(partial))
-        taken += 1
+        taken += event.node_id == "send"
         if taken == after:
             break
     await events.aclose()
@@ -140,11 +140,11 @@ GIVES = ["one", "one", "none", "two", "file", "fail", "reject"]
 @settings(max_examples=100, deadline=None)
 @given(
     drawn_rows=st.lists(st.tuples(st.sampled_from(GIVES), st.integers(0, 30)), min_size=1, max_size=9),
-    count=st.integers(1, 15) | st.integers(100, 330),
+    count=st.sampled_from([1, 12, 101, 330]),
     type_=st.sampled_from(["test.send", "test.post"]),
     on_error=st.sampled_from(["stop", "continue", "output"]),
     retry=st.sampled_from([None, Retry(attempts=2, wait_s=0)]),
-    stops=st.lists(st.integers(1, 12), max_size=3),
+    stops=st.lists(st.integers(1, 5), min_size=1, max_size=3),
 )
 def test_after_any_crashes_each_known_item_was_sent_once_and_the_outcome_is_the_same(
     drawn_rows, count, type_, on_error, retry, stops
