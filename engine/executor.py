@@ -41,6 +41,7 @@ def execute(
     parallel: int = PARALLEL,
     cancel: asyncio.Event | None = None,
     partial: MutableMapping[str, dict[int, Any]] | None = None,
+    sample: int | None = None,
 ) -> AsyncGenerator[Event]:
     """Run the steps, each as soon as what it depends on has ended; yields events in order.
 
@@ -60,10 +61,13 @@ def execute(
             `{"error": {...}}` of an item that was given up, with `"files"` where its rows have some. Outcomes go once
             their node has succeeded; until then they are told by `node.progress` at least every 100 items or second,
             and no more items begin until that event was taken.
+        sample: of nodes that nothing leads to, and of pinned ones, only so many items of each output go on; None: all.
 
     Nothing of a node begins before its `node.started` was taken: whoever stores what came before does it then.
     """
-    run = _Run(execution_id, workflow, steps, registry, services, run_data, request, trigger, hold, cancel, partial)
+    run = _Run(
+        execution_id, workflow, steps, registry, services, run_data, request, trigger, hold, cancel, partial, sample
+    )
     return run.events(max(parallel, 1))
 
 
@@ -83,6 +87,7 @@ class _Run:
         hold: Collection[str],
         cancel: asyncio.Event | None,
         partial: MutableMapping[str, dict[int, Any]] | None,
+        sample: int | None,
     ) -> None:
         self.execution_id = execution_id
         self.program = program_of(workflow, registry)
@@ -94,6 +99,7 @@ class _Run:
         self.hold = frozenset(hold)
         self.cancel = cancel
         self.partial = partial
+        self.sample = sample
         self.seq = 0
         self.status = "succeeded"
         self.lineages = Lineages(self.program, run_data)
@@ -302,6 +308,9 @@ class _Run:
         return Ancestor(self.lineages, node.id, node_id)
 
     def _end(self, step: Step, result: NodeResult, started: float | None) -> Event:
+        if self.sample is not None and self.program.is_source(step.node_id):
+            outputs = {name: items[: self.sample] for name, items in result.outputs.items()}
+            result = result._replace(outputs=outputs)
         self.run_data[step.node_id] = result
         if self.partial and result.status == "succeeded":
             self.partial.pop(step.node_id, None)

@@ -94,6 +94,10 @@ class Program:
         names = self.templates[node.id].outputs
         return (*names, "error") if node.on_error == "output" else names
 
+    def is_source(self, node_id: str) -> bool:
+        """Whether its items come from no other node: nothing leads to it, or they are pinned."""
+        return not self.graph.incoming[node_id] or self.graph.nodes[node_id].pinned is not None
+
     def layout(self, steps: Sequence[HasNode]) -> Layout:
         """How the steps wait for each other; that of the last plan asked for is kept."""
         if self._layout is None or self._layout[0] is not steps:

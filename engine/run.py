@@ -7,7 +7,7 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol
 
 from engine.api import Request
 from engine.errors import CredentialError, DefinitionError, ExpressionError, did_you_mean
@@ -133,6 +133,7 @@ async def run_workflow(
     on_event: Callable[[Event], None] = lambda event: None,
     cancel: asyncio.Event | None = None,
     parallel: int = 16,
+    sample: int | None = None,
 ) -> Finished:
     """Run a workflow, or what `target` needs of it.
 
@@ -141,6 +142,7 @@ async def run_workflow(
         request: what the trigger is started with; None for its pin data, or what it gives by itself.
         hold_writes: nodes that change something outside only show what they would do.
         force: as for `plan`.
+        sample: as for `execute`.
 
     Raises:
         DefinitionError: the workflow cannot be planned.
@@ -153,7 +155,7 @@ async def run_workflow(
         workflow,
         registry,
         kept,
-        reads=reads(program, services, request, trigger=trigger),
+        reads=reads(program, services, request, trigger=trigger, sample=sample),
         target=target,
         force=frozenset(force),
     )
@@ -173,6 +175,7 @@ async def run_workflow(
         hold=hold,
         cancel=cancel,
         parallel=parallel,
+        sample=sample,
     )
     async with aclosing(events):  # so that nothing runs on where the listener raises
         async for event in events:
@@ -204,39 +207,76 @@ def node_called(workflow: Workflow, label: str) -> str:
     )
 
 
+class Stamps(Protocol):
+    """Files, as far as it matters whether they changed."""
+
+    def stamp(self, path: str) -> str | None:
+        """Another stamp means other contents. None where there is no such file."""
+
+
+class Outside(Protocol):
+    """The outside world, as far as it decides what a node gives."""
+
+    @property
+    def vars(self) -> Mapping[str, Any]:
+        """Values that expressions read as `vars.name`."""
+
+    @property
+    def folders(self) -> Stamps:
+        """The files that nodes may read."""
+
+
 def reads(
-    program: Program, services: LocalServices, request: Request | None = None, *, trigger: str | None = None
+    program: Program,
+    outside: Outside,
+    request: Request | None = None,
+    *,
+    trigger: str | None = None,
+    sample: int | None = None,
+    credential_revisions: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
-    """Node id -> digest of what the node reads from outside: vars, files, the request, which trigger starts."""
+    """Node id -> digest of what the node reads from outside, for `plan`.
+
+    That is: vars, files, credentials, the request, which trigger starts, and how much of its items go on.
+
+    Args:
+        request, trigger, sample: as for `execute`.
+        credential_revisions: name of a credential -> what changes when it does.
+    """
+    revisions = credential_revisions or {}
     found: dict[str, str] = {}
     for node_id, template in program.templates.items():
         names = sorted({name for leaf in template.leaves for name in leaf.expression.vars})
-        outside: list[Any] = [[name, services.vars[name]] if name in services.vars else [name] for name in names]
-        outside += [services.folders.stamp(path) for path in _file_params(program, node_id, services)]
+        seen: list[Any] = [[name, outside.vars[name]] if name in outside.vars else [name] for name in names]
+        seen += [outside.folders.stamp(path) for path in _named(program, node_id, "file", outside)]
+        credentials = _named(program, node_id, "credential", outside)
+        seen += [["credential", name, revisions[name]] for name in credentials if name in revisions]
         if template.node_type.is_trigger and trigger is not None:
-            outside.append(["starts", node_id == trigger])  # the others give nothing
+            seen.append(["starts", node_id == trigger])  # the others give nothing
         if template.node_type.is_trigger and request is not None:
-            outside.append(list(request.items) if request.items is not None else None)
-        if outside:
-            found[node_id] = digest(outside)
+            seen.append(list(request.items) if request.items is not None else None)
+        if sample is not None and program.is_source(node_id):
+            seen.append(["sample", sample])
+        if seen:
+            found[node_id] = digest(seen)
     return found
 
 
-def _file_params(program: Program, node_id: str, services: LocalServices) -> list[str]:
-    """The paths in params that name files, where they are known before the run: those that read no item.
+def _named(program: Program, node_id: str, widget: str, outside: Outside) -> list[str]:
+    """What params of this widget name, a file or a credential, where it is known before the run: they read no item.
 
-    Where a path depends on an item, the file counts like an address: what was read stays until it is asked for anew.
+    Where a name depends on an item, it counts like an address: what was read stays until it is asked for anew.
     """
     template = program.templates[node_id]
     leaves = {leaf.path[0]: leaf.expression for leaf in template.leaves}
     found = []
     for name, known in template.node_type.params.model_fields.items():
         extra, value = known.json_schema_extra, template.raw.get(name, known.default)
-        if not (isinstance(extra, dict) and extra.get("widget") == "file"):
+        if not (isinstance(extra, dict) and extra.get("widget") == widget):
             continue
         if name in leaves and leaves[name].uses <= {"vars"}:
             with suppress(ExpressionError):  # the run will say what is wrong with it
-                value = leaves[name].evaluate(Scope(vars=services.vars))
+                value = leaves[name].evaluate(Scope(vars=outside.vars))
         elif name in leaves:
             continue
         if isinstance(value, str):

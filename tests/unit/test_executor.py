@@ -559,6 +559,30 @@ def test_only_the_trigger_that_starts_gives_items():
     assert (ran["x"], ran["y"], ran["both"]) == ([{"n": 1}], [], [{"n": 1}])
 
 
+NINE = [{"n": n} for n in range(9)]
+
+
+def test_a_sample_is_the_first_items_of_nodes_that_nothing_leads_to_and_of_pinned_ones(tmp_path):
+    (tmp_path / "a.csv").write_text("n\n" + "\n".join(map(str, range(9))))
+    flow = workflow(
+        node("hook", "core.manual"), node("file", "core.read_file", {"path": "a.csv"}),
+        node("pin", "core.limit", pinned={"main": NINE}), node("end", "core.limit"), paths=("hook > pin", "hook > end"),
+    )  # fmt: skip
+    services = LocalServices(folders=[tmp_path])
+    ran = run(flow, items=NINE, sample=3, services=services)
+    assert [ran[label] for label in ("hook", "file", "pin")] == [NINE[:3]] * 3
+    assert [len(run(flow, items=NINE, sample=size, services=services)["file"]) for size in (9, 99, None)] == [9] * 3
+
+
+def test_a_sample_is_not_taken_again_of_what_is_made_of_it():
+    flow = workflow(
+        start(NINE, "a"), node("both", "core.merge"),
+        node("end", params={"fields": {"from": '{{ node("a").item.n }}'}}),
+        paths=("a > both.left", "a > both.right", "both > end"),
+    )  # fmt: skip
+    assert [row["from"] for row in run(flow, sample=3)["end"]] == [0, 1, 2, 0, 1, 2]
+
+
 def test_what_is_drawn_by_chance_is_drawn_for_each_item():
     rows = run(chain(start([{"n": 1}, {"n": 2}]), node("s", params={"fields": {"id": "{{ uuid() }}"}})))["s"]
     assert rows[0]["id"] != rows[1]["id"]

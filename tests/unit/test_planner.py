@@ -1,10 +1,11 @@
 """Preview keys hold everything that changes an output and nothing else."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from engine.api import Context, Items, Params
+from engine.api import Context, Items, Params, Request
 from engine.api import node as declare
 from engine.edits import (
     Connect,
@@ -22,9 +23,11 @@ from engine.edits import (
     inverse,
 )
 from engine.errors import CycleError, UnknownNodeType
+from engine.events import NodeResult
 from engine.planner import holds, plan
+from engine.program import program_of
 from engine.registry import Registry
-from engine.run import LocalServices
+from engine.run import LocalServices, reads
 from engine.workflow import Connection, Note, Retry, Settings, Workflow
 from tests.support.build import chain, node, run, start, workflow
 
@@ -115,6 +118,72 @@ def test_vars_that_an_expression_names_are_in_its_key_and_others_are_not():
     run(flow, services=LocalServices(vars={"rate": 1, "other": 1}), stored=stored)
     assert run(flow, services=LocalServices(vars={"rate": 1, "other": 2}), stored=stored).started == []
     assert run(flow, services=LocalServices(vars={"rate": 2}), stored=stored).started == ["x"]
+
+
+def outside_of(request=None, services=None, **more: Any) -> dict[str, str]:
+    """The keys of a workflow that reads all there is."""
+    call = {"url": "https://x.org/{{ vars.rate }}", "credential": "shop"}
+    named = {"url": "https://x.org", "credential": "{{ vars.who }}"}
+    of_item = {"url": "https://x.org", "credential": "{{ item.who }}"}
+    flow = workflow(
+        node("hook", "core.webhook", {"path": "x"}),
+        node("file", "core.read_file", {"path": "a.csv"}),
+        node("pin", "core.limit", pinned={"main": [{"n": 1}]}),
+        node("call", "core.http_request", call),
+        node("named", "core.http_request", named),
+        node("of_item", "core.http_request", of_item),
+        node("last", "core.limit"),
+        paths=("hook > pin > call > named > of_item", "file > last"),
+    )
+    outside = services or LocalServices(vars={"rate": 1, "who": "bank"})
+    return reads(program_of(flow, REGISTRY), outside, request, **more)
+
+
+class Files:
+    def __init__(self, stamp: str) -> None:
+        self.stamp = lambda path: f"{path} {stamp}"
+
+
+class OtherServices:
+    """An outside world that is none of ours."""
+
+    def __init__(self, stamp: str = "1", **values: Any) -> None:
+        self.vars = {"rate": 1, "who": "bank", **values}
+        self.folders = Files(stamp)
+
+
+READS: dict[str, tuple[dict[str, Any], set[str]]] = {
+    "nothing else": ({}, set()),
+    "a var": ({"services": OtherServices(rate=2)}, {"call"}),
+    "a var that names a credential": ({"services": OtherServices(who="shop")}, {"named"}),
+    "a file": ({"services": OtherServices("2")}, {"file"}),
+    "the request": ({"request": Request([{"n": 1}])}, {"hook"}),
+    "which trigger starts": ({"trigger": "hook"}, {"hook"}),
+    "the sample": ({"sample": 5}, {"hook", "file", "pin"}),
+    "a credential": ({"credential_revisions": {"shop": "2", "bank": "1", "other": "1"}}, {"call"}),
+    "a credential that a var names": ({"credential_revisions": {"shop": "1", "bank": "2"}}, {"named"}),
+    "a credential that no node names": ({"credential_revisions": {"shop": "1", "bank": "1", "other": "2"}}, set()),
+}
+
+
+@pytest.mark.parametrize(("change", "changed"), READS.values(), ids=READS)
+def test_what_a_node_reads_outside(change, changed):
+    usual: dict[str, Any] = {"services": OtherServices(), "credential_revisions": {"shop": "1", "bank": "1"}}
+    before, after = outside_of(**usual), outside_of(**(usual | change))
+    assert {n for n in before | after if before.get(n) != after.get(n)} == changed
+
+
+def test_another_sample_size_is_another_sample():
+    sizes = [outside_of(sample=size)["file"] for size in (5, 6, None)]
+    assert len(set(sizes)) == 3
+
+
+def test_a_sample_is_kept_apart_from_the_whole():
+    flow = chain(start([{"n": n} for n in range(5)]), node("l", "core.limit"))
+    stored: dict[str, NodeResult] = {}
+    assert len(run(flow, stored=stored, sample=2)["l"]) == 2
+    assert len(run(flow, stored=stored)["l"]) == 5
+    assert run(flow, stored=stored, sample=2).started == []
 
 
 def test_a_file_that_changed_is_read_again(tmp_path):
