@@ -2,7 +2,7 @@
 
 import typing
 from collections.abc import Iterator, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
 from pydantic_core import CoreSchema, core_schema
@@ -150,7 +150,7 @@ def field(
     help: str,
     label: str | None = None,
     widget: str | None = None,
-    expressions: bool = True,
+    expressions: bool | Literal["later"] = True,
     **rules: Any,
 ) -> Any:
     """A field of the form.
@@ -159,12 +159,13 @@ def field(
         help: shown under the field, a sentence for people.
         label: shown over it; None makes one of the field's name.
         widget: how it is edited, where its type does not say: code, text, file, credential, json.
-        expressions: False where `{{` means nothing, as in code.
+        expressions: False where `{{` means nothing, as in code; "later" where the node is given the text of the
+            expression, which somebody else works out for an item: it is checked, and may read `item` only.
         rules: pydantic's, such as ge, le, min_length, pattern.
     """
     extra: dict[str, Any] = {"widget": widget} if widget else {}
-    if not expressions:
-        extra["expressions"] = False
+    if expressions is not True:
+        extra["expressions"] = expressions
     # Validated too, because only that makes a PerItem of a plain default.
     rules = {"validate_default": True, **rules}
     return Field(default, title=label, description=help, json_schema_extra=extra or None, **rules)

@@ -1,7 +1,7 @@
 """A node's params, compiled once: its expressions found and parsed, the rest validated; then filled in per run."""
 
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from pydantic import BaseModel, ValidationError
 
@@ -13,6 +13,8 @@ from engine.workflow import dotted, humane, model_in, validation_problems
 
 Path = tuple[str | int, ...]
 SYNTAX_HINT = "An expression looks like {{ item.price * 1.2 }} or {{ item.name | upper }}."
+LATER = "this is worked out outside of a run, where only `item` is known"
+LATER_HINT = "Read fields of item, such as {{ item.body.id }}."
 PER_ITEM_HINT = "Use items[0], node(...).first or vars; or put a Set node before this one."
 
 
@@ -82,15 +84,18 @@ class Template:
     def _expressions(self, value: Any, path: Path) -> Iterator[Leaf]:
         """The expressions inside `value`, which stands at `path`."""
         if isinstance(value, str):
-            if "{" in value and _takes_expressions(self.node_type.params, path):
+            if "{" in value and (taken := _takes_expressions(self.node_type.params, path)):
                 try:
                     expression = parse(value)
                 except ExpressionError as exc:
                     self.problems.append(Problem(exc.code, exc.message, exc.hint or SYNTAX_HINT, field=dotted(path)))
                     self._unread.add(path)
                     return
-                if expression is not None:
+                if expression is not None and taken is True:
                     yield Leaf(path, expression)
+                elif expression is not None and not expression.uses <= {"item"}:
+                    self.problems.append(Problem("node.expression", LATER, LATER_HINT, field=dotted(path)))
+                    self._unread.add(path)
         elif isinstance(value, dict):
             for key, inner in value.items():
                 yield from self._expressions(inner, (*path, key))
@@ -268,14 +273,14 @@ def evaluate_column(expression: Expression, scope: Scope, items: Items) -> tuple
     return expression.evaluate_all(scope, items.rows)
 
 
-def _takes_expressions(model: Any, path: Path) -> bool:
-    """Whether no field on the way to `path` says that `{{` means nothing there."""
+def _takes_expressions(model: Any, path: Path) -> bool | str:
+    """False where a field on the way to `path` says that `{{` means nothing there, or "later"; else True."""
     for part in path:
         known = model.model_fields.get(part) if model is not None and isinstance(part, str) else None
         if known is None:
             continue  # a place in a list, or a key of an object: what it holds is of the same class
-        if isinstance(known.json_schema_extra, dict) and known.json_schema_extra.get("expressions") is False:
-            return False
+        if isinstance(known.json_schema_extra, dict) and "expressions" in known.json_schema_extra:
+            return cast(bool | str, known.json_schema_extra["expressions"])
         model = model_in(known.annotation)
     return True
 

@@ -1,31 +1,31 @@
 """Starts by the clock."""
 
-import re
-from typing import NamedTuple
+from datetime import datetime
+from typing import Literal, NamedTuple
 
+from cronsim import CronSim, CronSimError
 from pydantic import field_validator, model_validator
 
 from engine.api import Context, Items, Params, Request, field, node
 
 
 class Part(NamedTuple):
-    """One of the five fields of a cron line; both ends of its range count."""
+    """One of the five fields of a cron line, and what may stand there."""
 
     name: str
-    first: int
-    last: int
-    words: tuple[str, ...] = ()
+    known: str
 
 
-# POSIX.1-2017, crontab; names, steps and 7 for Sunday as in the cron of BSD and Linux (crontab(5)).
+# As in Debian's crontab(5), with L, LW, 5L and 1#2 on top: what CronSim reads.
 PARTS = (
-    Part("minute", 0, 59),
-    Part("hour", 0, 23),
-    Part("day of month", 1, 31),
-    Part("month", 1, 12, ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")),
-    Part("day of week", 0, 7, ("sun", "mon", "tue", "wed", "thu", "fri", "sat")),
+    Part("minute", "0 to 59"),
+    Part("hour", "0 to 23"),
+    Part("day of month", "1 to 31, or L for the last"),
+    Part("month", "1 to 12, or jan ..."),
+    Part("day of week", "0 to 7, or sun ..."),
 )
-ELEMENT = re.compile(r"(?:\*|(?P<one>\w+)(?:-(?P<to>\w+))?)(?:/(?P<step>\d+))?", re.ASCII)
+# Where the times of a line are looked for: CronSim gives up 50 years later.
+SOME_DAY = datetime(2026, 1, 1)
 
 
 class ScheduleParams(Params):
@@ -41,21 +41,29 @@ class ScheduleParams(Params):
         ge=1,
         expressions=False,
     )
+    missed: Literal["skip", "once", "all"] = field(
+        "once",
+        help="What to do about times that passed while nothing ran: nothing, one start for all of them, or each.",
+        expressions=False,
+    )
 
     @field_validator("cron")
     @classmethod
-    def _five_fields(cls, cron: str | None) -> str | None:
-        written = cron.split() if cron is not None else None
-        if written is not None and len(written) != len(PARTS):
+    def _times(cls, cron: str | None) -> str | None:
+        if cron is None:
+            return None
+        written = cron.split()
+        if len(written) != len(PARTS):
             names = ", ".join(part.name for part in PARTS)
             raise ValueError(f"a cron line has five fields ({names}), and {cron!r} has {len(written)}")
-        for part, text in zip(PARTS, written or (), strict=False):
+        for index, (part, text) in enumerate(zip(PARTS, written, strict=True)):
             for element in text.split(","):
-                if not _fits(element.lower(), part):
-                    known = f"{part.first} to {part.last}" + (f", or {part.words[0]} ..." if part.words else "")
+                if not _is_read(["*"] * index + [element] + ["*"] * (len(PARTS) - index - 1)):
                     raise ValueError(
-                        f"{element!r} is no {part.name} of a cron line: {known}, or *; 1-5 and */2 work too"
+                        f"{element!r} is no {part.name} of a cron line: {part.known}, or *; 1-5 and */2 work too"
                     )
+        if not _is_read(written) or next(CronSim(cron, SOME_DAY), None) is None:
+            raise ValueError(f"{cron!r} names a day that never comes")
         return cron
 
     @model_validator(mode="after")
@@ -65,19 +73,13 @@ class ScheduleParams(Params):
         return self
 
 
-def _fits(element: str, part: Part) -> bool:
-    """Whether a cron field may hold this: a number, a range or a star, each with a step or without."""
-    found = ELEMENT.fullmatch(element)
-    if not found or found["step"] == "0":
+def _is_read(fields: list[str]) -> bool:
+    """Whether CronSim takes them for a cron line."""
+    try:
+        CronSim(" ".join(fields), SOME_DAY)
+    except (CronSimError, ValueError):  # ValueError: a number of thousands of digits
         return False
-    ends = [_number(word, part) for word in (found["one"], found["to"]) if word is not None]
-    return all(part.first <= end <= part.last for end in ends) and ends == sorted(ends)
-
-
-def _number(word: str, part: Part) -> int:
-    if word in part.words:
-        return part.words.index(word) + part.first
-    return int(word) if word.isdecimal() and len(word) < 4 else -1
+    return True
 
 
 @node("core.schedule", group="trigger", effects="pure", keywords=("cron", "timer", "interval", "daily", "clock"))

@@ -4,12 +4,14 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 
 from engine.api import Context, Items, Params, Request, RequestMissing, field, node
 
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 PART = re.compile(r"[A-Za-z0-9_.~-]+|:[a-z][a-z0-9_]*")
+TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # the name of a header: RFC 9110, 5.6.2
+ORIGIN = re.compile(r"https?://[^/?#\s@*]+")  # RFC 6454, 6.2
 # What a call holds, with its type.
 CALL = {"body": object, "query": Mapping, "headers": Mapping, "params": Mapping, "method": str, "path": str}
 
@@ -21,6 +23,12 @@ class WebhookParams(Params):
         expressions=False,
     )
     methods: list[Method] = field(["POST"], help="Methods it answers to.", min_length=1, expressions=False)
+    credential: str | None = field(
+        None,
+        help="Who may call: a header, bearer, basic or HMAC credential. None: anyone who knows the address.",
+        widget="credential",
+        expressions=False,
+    )
     respond: Literal["at_once", "last_node", "respond_node"] = field(
         "at_once",
         help="Answer at once, with the items of the last node, or as a Respond node says.",
@@ -32,6 +40,31 @@ class WebhookParams(Params):
         label="Timeout, seconds",
         gt=0,
         le=300,
+        expressions=False,
+    )
+    dedupe: Literal["off", "header", "expression", "body"] = field(
+        "off",
+        help="How a call is known that came before: by a header, an expression, or its whole body. It starts nothing.",
+        expressions=False,
+    )
+    dedupe_key: str | None = field(
+        None,
+        help="Name of the header, such as X-GitHub-Delivery; or an expression on the call, such as {{ item.body.id }}.",
+        min_length=1,
+        max_length=1000,
+        expressions="later",
+    )
+    dedupe_for_s: int = field(
+        86_400,
+        help="How long a call is remembered.",
+        label="Dedupe for, seconds",
+        ge=1,
+        le=2_592_000,
+        expressions=False,
+    )
+    cors: list[str] = field(
+        [],
+        help="Origins whose pages may call it from a browser, such as https://shop.example.com; * for all.",
         expressions=False,
     )
 
@@ -49,6 +82,23 @@ class WebhookParams(Params):
             if part.startswith(":") and parts.count(part) > 1:
                 raise ValueError(f"{path!r} has two parts {part}: give each its own name")
         return path
+
+    @field_validator("cors")
+    @classmethod
+    def _origins(cls, cors: list[str]) -> list[str]:
+        for origin in cors:
+            if origin != "*" and not ORIGIN.fullmatch(origin):
+                raise ValueError(f"{origin!r} is no origin: write https://shop.example.com, without a path, or *")
+        return cors
+
+    @model_validator(mode="after")
+    def _key(self) -> "WebhookParams":
+        key = self.dedupe_key
+        if self.dedupe == "header" and (key is None or not TOKEN.fullmatch(key)):
+            raise ValueError("dedupe by a header needs its name in dedupe_key, such as X-GitHub-Delivery")
+        if self.dedupe == "expression" and (key is None or "{{" not in key):
+            raise ValueError("dedupe by an expression needs it in dedupe_key, such as {{ item.body.id }}")
+        return self
 
 
 @node("core.webhook", group="trigger", effects="pure", keywords=("http", "api", "hook", "endpoint", "call", "request"))

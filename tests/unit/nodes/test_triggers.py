@@ -1,6 +1,11 @@
 """core.webhook, core.manual, core.schedule: what starts a workflow, and what its first item holds; core.respond."""
 
+from typing import Any
+
 import pytest
+from cronsim import CronSim, CronSimError
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from engine.registry import Registry
 from engine.workflow import Settings
@@ -37,6 +42,10 @@ GOOD_CRON = [
     "0,30 8-18/2 * * 1-5",
     "5/10 * * * 7",
     "  0 0 1 1 0 ",
+    "0 0 29 2 *",
+    "0 0 L * *",
+    "0 0 * * 5L",
+    "0 0 LW * mon#1",
 ]
 
 
@@ -63,6 +72,11 @@ BAD_CRON = {
     "*-5 * * * *": "'*-5' is no minute",
     "99999 * * * *": "'99999' is no minute",
     "١ * * * *": "'١' is no minute",
+    "0 0 30 2 *": "'0 0 30 2 *' names a day that never comes",
+    "0 0 */8 * mon#5": "names a day that never comes",
+    "0 0 31 2,4 *": "names a day that never comes",
+    "0 0 ? * *": "'?' is no day of month of a cron line: 1 to 31, or L for the last, or *",
+    "9" * 5000 + " * * * *": "is no minute",
 }
 
 
@@ -71,6 +85,31 @@ def test_a_cron_line_that_means_nothing_is_refused(cron, said):
     (problem,) = refusals("core.schedule", {"cron": cron})
     assert problem.startswith("params.cron: ")
     assert said in problem
+
+
+TEXTS = st.text("0123456789*/-,#?LWlw" + "monjandec", min_size=1, max_size=5)
+ELEMENTS = st.builds(
+    "{}{}{}".format,
+    st.integers(0, 60) | st.sampled_from(["*", "mon", "JAN", "L"]),
+    st.sampled_from(["", "-31", "-5", ",7", "#2", "L", "W"]),
+    st.sampled_from(["", "", "/2", "/0"]),
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(TEXTS | ELEMENTS | st.just("*"), min_size=5, max_size=5).map(" ".join))
+def test_a_cron_line_is_taken_if_and_only_if_its_times_can_be_told(cron):
+    try:
+        fires = next(CronSim(cron, NOW.replace(tzinfo=None)), None) is not None
+    except CronSimError:
+        fires = False
+    assert (refusals("core.schedule", {"cron": cron}) == []) == fires
+
+
+@pytest.mark.parametrize("missed", ["skip", "once", "all"])
+def test_what_to_do_about_missed_times(missed):
+    assert refusals("core.schedule", {"every_s": 60, "missed": missed}) == []
+    assert "should be 'skip', 'once' or 'all'" in refusals("core.schedule", {"every_s": 60, "missed": "each"})[0]
 
 
 @pytest.mark.parametrize("params", [{}, {"cron": "0 9 * * *", "every_s": 60}, {"cron": None}])
@@ -155,6 +194,20 @@ BAD_HOOKS = {
     "no methods": ({"methods": []}, "params.methods: should have at least one element"),
     "respond": ({"respond": "last"}, "params.respond: should be 'at_once', 'last_node' or 'respond_node'"),
     "respond by expression": ({"respond": "{{ vars.how }}"}, "params.respond: should be"),
+    "dedupe": ({"dedupe": "hash"}, "params.dedupe: should be 'off', 'header', 'expression' or 'body'"),
+    "dedupe without a header": ({"dedupe": "header"}, "dedupe by a header needs its name in dedupe_key"),
+    "dedupe by no header": ({"dedupe": "header", "dedupe_key": "x y"}, "dedupe by a header needs its name"),
+    "dedupe without an expression": ({"dedupe": "expression"}, "dedupe by an expression needs it in dedupe_key"),
+    "dedupe by a text": ({"dedupe": "expression", "dedupe_key": "id"}, "such as {{ item.body.id }}"),
+    "dedupe by no expression": ({"dedupe": "expression", "dedupe_key": "{{ item. }}"}, "params.dedupe_key: "),
+    "dedupe by what is not known": ({"dedupe": "expression", "dedupe_key": "{{ vars.x }}"}, "only `item` is known"),
+    "dedupe for no time": ({"dedupe_for_s": 0}, "params.dedupe_for_s: should be greater than or equal to 1"),
+    "dedupe for ever": ({"dedupe_for_s": 2_592_001}, "should be less than or equal to 2592000"),
+    "a page for an origin": (
+        {"cors": ["https://a.org/"]},
+        "params.cors: 'https://a.org/' is no origin: write https://",
+    ),
+    "a host for an origin": ({"cors": ["*", "a.org"]}, "'a.org' is no origin"),
     "timeout": ({"timeout_s": 301}, "params.timeout_s: should be less than or equal to 300, not 301"),
 }
 
@@ -162,6 +215,21 @@ BAD_HOOKS = {
 @pytest.mark.parametrize(("params", "said"), BAD_HOOKS.values(), ids=BAD_HOOKS)
 def test_webhook_params_that_cannot_be_used_are_refused(params, said):
     assert said in refusals("core.webhook", {"path": "x", **params})[0]
+
+
+GOOD_HOOKS: dict[str, dict[str, Any]] = {
+    "a credential": {"credential": "Shop"},
+    "dedupe by header": {"dedupe": "header", "dedupe_key": "X-GitHub-Delivery"},
+    "dedupe by expression": {"dedupe": "expression", "dedupe_key": "{{ item.body.id }}-{{ item.params.shop }}"},
+    "dedupe by body": {"dedupe": "body", "dedupe_for_s": 60},
+    "origins": {"cors": ["https://shop.example.com", "http://localhost:3000", "*"]},
+}
+
+
+@pytest.mark.parametrize("params", GOOD_HOOKS.values(), ids=GOOD_HOOKS)
+def test_webhook_params_are_for_who_takes_the_call_and_change_nothing_here(params):
+    assert refusals("core.webhook", {"path": "x", **params}) == []
+    assert started("core.webhook", {"path": "x", **params}, [{"a": 1}])["trigger"][0]["body"] == {"a": 1}
 
 
 def test_a_webhook_needs_a_path():
