@@ -96,6 +96,7 @@ def _spans(text: str, forms: Iterable[str]) -> list[tuple[int, int]]:
     return merged
 
 
+DEEPEST = 12
 SECRET_NAME = re.compile(
     r"authorization|cookie|passw(or)?d|passphrase|secret|signature"
     r"|(api|private|access|signing|encryption|master|hmac)_?key"
@@ -119,20 +120,24 @@ def is_secret_name(name: str) -> bool:
     return SECRET_NAME.search(plain) is not None
 
 
-def without_named_secrets(value: Any) -> Any:
+def without_named_secrets(value: Any, *, depth: int = DEEPEST) -> Any:
     """The value with *** for whatever stands under a secret's name; in text: in addresses and headers.
 
-    The same object where nothing was masked.
+    What lies deeper than `depth` is masked too, so that data that holds itself comes to an end.
     """
     if isinstance(value, str):
         return _masked_text(value)
+    if isinstance(value, Mapping | list | tuple) and depth == 0:
+        return MASK
     if isinstance(value, Mapping):
         return {
-            name: MASK if isinstance(name, str) and is_secret_name(name) else without_named_secrets(inner)
+            name: MASK
+            if isinstance(name, str) and is_secret_name(name)
+            else without_named_secrets(inner, depth=depth - 1)
             for name, inner in value.items()
         }
     if isinstance(value, list | tuple):
-        return [without_named_secrets(inner) for inner in value]
+        return [without_named_secrets(inner, depth=depth - 1) for inner in value]
     return value
 
 
