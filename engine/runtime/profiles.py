@@ -172,6 +172,8 @@ def _of_column(column: "pa.ChunkedArray") -> dict[str, Any]:
         made = _column({kind: present}, nulls, 0, len(values), at_least)
         made["common"] = _most_common(values, counts)
     else:
+        if column.type == pa.float64():
+            looked_at = pc.add(looked_at, 0.0)  # 0.0 and -0.0 are one value
         made = _column({kind: present}, nulls, 0, pc.count_distinct(looked_at).as_py(), at_least)
     if kind == "boolean":
         true = pc.sum(column).as_py()

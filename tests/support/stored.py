@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 from hypothesis import strategies as st
 
 from engine.items import NO_FILES, FileRef, Groups, Items, Lineage
@@ -43,3 +45,12 @@ def all_of(items: Items) -> Any:
     lineage = items.lineage
     origins = None if lineage is None else [lineage.of(index) for index in range(len(items))]
     return typed(items.rows), [dict(of_item) for of_item in items.files], origins
+
+
+def million() -> Items:
+    """1,000,000 items in a table of 8 columns."""
+    chance = np.random.default_rng(7)
+    count = 1_000_000
+    numbers = {f"n{i}": chance.integers(0, 10**6, count) for i in range(3)} | {"half": chance.random(count)}
+    texts = {f"t{i}": pa.array(chance.integers(0, 10**5, count)).cast(pa.string()) for i in range(3)}
+    return Items(table=pa.table({**numbers, **texts, "flag": chance.random(count) > 0.5}))

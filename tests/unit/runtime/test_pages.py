@@ -4,8 +4,6 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
-import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,6 +16,7 @@ from engine.runtime.pages import Filter, Pages
 from engine.runtime.payloads import Payloads
 from nodes.conditions.vocabulary import TESTS
 from tests.support.drawn import SINGLES, VALUES, even_rows, typed
+from tests.support.stored import million
 
 PEOPLE = [
     {"name": "Ada", "age": 36, "city": {"name": "London"}},
@@ -166,14 +165,6 @@ def test_what_a_page_does_not_know_is_refused(payloads, people):
     ):
         with pytest.raises(DefinitionError):
             Pages(payloads).page(people, **asked)
-
-
-def million() -> Items:
-    chance = np.random.default_rng(7)
-    count = 1_000_000
-    numbers = {f"n{i}": chance.integers(0, 10**6, count) for i in range(3)} | {"half": chance.random(count)}
-    texts = {f"t{i}": pa.array(chance.integers(0, 10**5, count)).cast(pa.string()) for i in range(3)}
-    return Items(table=pa.table({**numbers, **texts, "flag": chance.random(count) > 0.5}))
 
 
 def quickest_s(call, times=5):

@@ -13,7 +13,7 @@ from engine.runtime import profiles
 from engine.runtime.payloads import Payloads
 from engine.runtime.profiles import profile, profile_of
 from tests.support.drawn import ROWS, even_rows
-from tests.unit.runtime.test_pages import million
+from tests.support.stored import million
 
 ROWS_OF_ALL = [
     {"n": 1, "text": "a", "flag": True, "mixed": 1},
