@@ -214,6 +214,7 @@ class Payloads:
                 if target is None and path.exists():
                     try:
                         os.utime(path)
+                        _sync_folder(self.folder)  # who wrote it may not have come to that yet
                         return digest, file.size_bytes
                     except FileNotFoundError:  # retention was quicker: then this one takes its place
                         pass
