@@ -38,6 +38,7 @@ class Claim(NamedTuple):
     origin_id: str | None
     from_node: str | None
     created_ms: int
+    worker_id: str = ""
 
 
 COLUMNS = ", ".join(f"execution.{name}" for name in Claim._fields)

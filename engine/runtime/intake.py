@@ -40,13 +40,11 @@ class Once(NamedTuple):
 
     Attributes:
         scope: what the key is unique in, such as a webhook.
-        refuse: whether a second call is refused, rather than answered with the first one's execution.
     """
 
     scope: str
     key: str
     until_ms: int
-    refuse: bool = False
 
 
 class Accepted(NamedTuple):
@@ -54,7 +52,6 @@ class Accepted(NamedTuple):
 
     execution_id: str
     first: bool = True
-    refused: bool = False
 
 
 class Order(NamedTuple):
@@ -131,7 +128,7 @@ def _once(connection: Connection, order: Order, now: int) -> Accepted:
         mine = {**key, "project_id": row["project_id"], "execution_id": row["id"], "until_ms": once.until_ms}
         if connection.execute(SEEN, {**mine, "now": now}).first() is None:
             first: str = connection.execute(FIRST, key).scalar_one()
-            return Accepted(first, first=False, refused=once.refuse)
+            return Accepted(first, first=False)
     return Accepted(row["id"])
 
 

@@ -104,6 +104,7 @@ class Journal:
         self._closing = False
         self._claiming = True
         self._looked_at = 0.0
+        self._suspect = False
         lock = "" if store.is_sqlite else "FOR UPDATE"
         among = "IN (SELECT value FROM json_each(:ids))" if store.is_sqlite else "= ANY(CAST(:ids AS varchar[]))"
         self._held = text(f"SELECT id, fence, worker_id, status FROM execution WHERE id {among} {lock}")  # noqa: S608
@@ -134,18 +135,27 @@ class Journal:
         """Claim nothing any more."""
         self._claiming = False
 
-    def forget(self) -> None:
+    def forget(self, slots: Mapping[str, int]) -> None:
         """All that was claimed is lost: its slots are free again, nothing of it need be written."""
         with self._some:
             entries, self._entries = self._entries, deque()
+            self._free = dict(slots)
         for entry in entries:
             if entry.written is not None:
                 entry.written(False)
 
-    def release(self, slot: str) -> None:
-        """Free a slot whose execution ends without an entry."""
+    def release(self, claim: Claim) -> None:
+        """Free the slot of a claim that ends without an entry."""
         with self._some:
-            self._free[slot] += 1
+            if claim.worker_id == self._claims.worker_id:
+                self._free[claim.slot] += 1
+                self._some.notify()
+
+    def check_lease(self) -> None:
+        """The lease seems lost: look, and begin anew where it is."""
+        with self._some:
+            self._suspect = True
+            self._wanted = True
             self._some.notify()
 
     def close(self, timeout_s: float) -> None:
@@ -189,14 +199,15 @@ class Journal:
         looks = now - self._looked_at > IDLE_S
         freed: dict[str, int] = {}
         for entry in batch:
-            if entry.status is not None:
+            if entry.status is not None and entry.claim.worker_id == self._claims.worker_id:
                 freed[entry.claim.slot] = freed.get(entry.claim.slot, 0) + 1
         claims = self._claiming and (self._wanted or looks or bool(freed))
         if not claims and not any(entry.stores for entry in batch):
             self._tell(batch, [True] * len(batch))
             return
         self._wanted = False  # a wake-up that comes from here on is not to be missed
-        if not batch and not self._something_queued(looks):
+        suspect, self._suspect = self._suspect, False
+        if not batch and not suspect and not self._something_queued(looks):
             return
         free = {slot: count + freed.get(slot, 0) for slot, count in self._free.items()}
         found: list[Claim] = []
@@ -248,7 +259,10 @@ class Journal:
             for id_, fence, worker_id, status in connection.execute(self._held, {"ids": self._ids(ids)})
             if worker_id == self._claims.worker_id and status == "running"
         }
-        kept = [mine.get(entry.claim.id) == entry.claim.fence for entry in batch]
+        kept = [
+            mine.get(entry.claim.id) == entry.claim.fence and entry.claim.worker_id == self._claims.worker_id
+            for entry in batch
+        ]
         records: list[dict[str, Any]] = []
         ended: list[dict[str, Any]] = []
         uses: list[dict[str, Any]] = []

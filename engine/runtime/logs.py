@@ -3,9 +3,9 @@
     log = get_logger()
     log.info("execution finished", execution_id=..., duration_ms=...)
 
-Every line has `at` (UTC), `level`, `process` and `event`; then what the call gives and what is bound (`with
-bound(execution_id=...):`). Values of credentials are never logged; what stands under a secret's name, or in an address or a header
-in a text, is masked all the same. Tracebacks are without the values of variables.
+Every line has `at` (UTC), `level`, `process` and `event`; then what the call gives, and what is bound around it with
+`with bound(execution_id=...):`. Values of credentials are never logged; what stands under a secret's name, or in an
+address or a header in a text, is masked all the same. Tracebacks are without the values of variables.
 """
 
 import json

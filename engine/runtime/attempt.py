@@ -1,0 +1,353 @@
+"""One claim of an execution being run: restored, executed, and handed to the journal as it goes."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from engine.api import Request
+from engine.convert import dumps
+from engine.errors import InternalError, StudioError
+from engine.events import Event, NodeResult
+from engine.executor import execute
+from engine.planner import Step, plan
+from engine.runtime.answers import Answer, answer_of, said
+from engine.runtime.claims import Claim
+from engine.runtime.context import ExecutionServices, Outside
+from engine.runtime.cuts import cut
+from engine.runtime.history import Past, past_of, repeated
+from engine.runtime.ids import now_ms
+from engine.runtime.journal import Entry, Journal
+from engine.runtime.orders import Order, unpack_order
+from engine.runtime.payloads import Payloads
+from engine.runtime.programs import Programs, Ready
+from engine.runtime.records import Bundle, StoredRun, pack, payload_hashes
+from engine.runtime.run_data import keep, kept_keys, load_kept
+from engine.runtime.store import Store
+from engine.workflow import from_data
+
+# What is watched is told at most this often: 20 messages a second.
+TELL_S = 0.05
+# Recovery goes on at the item: outcomes of write nodes are committed at least this often.
+ITEMS, ITEMS_S = 100, 1.0
+LARGE_ITEMS = 2_000
+PREVIEW = 50
+
+
+@dataclass(slots=True)
+class Shared:
+    """What all attempts of a worker share."""
+
+    store: Store
+    journal: Journal
+    programs: Programs
+    outside: Outside
+    payloads: Payloads
+    observe: Callable[[Claim, str, float, Mapping[str, tuple[str, str, float]]], None] = lambda *said: None
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One claim being run.
+
+    Attributes:
+        cancel: set to stop it; it then ends as cancelled.
+        told_s: when its watchers were told last; 0 as long as nobody was.
+    """
+
+    claim: Claim
+    parts: list[bytes]
+    shared: Shared
+    cancel: asyncio.Event = field(default_factory=asyncio.Event)
+    began_s: float = field(default_factory=time.monotonic)
+    told_s: float = 0.0
+    part: int = 0
+    ended: bool = False
+    answered: bool = False
+    runs: list[StoredRun] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    logs: dict[str, list[str]] = field(default_factory=dict)
+    results: dict[str, NodeResult] = field(default_factory=dict)
+    outcomes: dict[str, dict[int, Any]] = field(default_factory=dict)
+    stored: dict[str, int] = field(default_factory=dict)  # node id -> how many of its outcomes are committed
+    took: dict[str, tuple[str, str, float]] = field(default_factory=dict)  # node id -> type, status, milliseconds
+    ready: Ready | None = None
+    kept: dict[str, NodeResult] = field(default_factory=dict)
+    steps: tuple[Step, ...] = ()
+
+    @property
+    def is_draft(self) -> bool:
+        """Whether somebody waits for it in the editor."""
+        return self.claim.kind != "published"
+
+    async def run(self) -> None:
+        """From the claim to the entry that ends it. Raises nothing but CancelledError."""
+        try:
+            await self._run()
+        except StudioError as exc:
+            self._end("failed", exc)
+        except Exception as exc:  # noqa: BLE001  the worker goes on with the others
+            self._end("failed", InternalError(f"{type(exc).__name__}: {exc}", hint="This is a fault of Flowleaf."))
+
+    async def _run(self) -> None:
+        claim = self.claim
+        order = unpack_order(self.parts[0])
+        past = past_of(self.parts[1:], self.shared.payloads) if len(self.parts) > 1 else Past()
+        self.part = len(self.parts)
+        self.ready = ready = await self._ready(order)
+        self.results.update(past.results)
+        if claim.origin_id is not None:
+            origin = await asyncio.to_thread(repeated, self.shared.store, self.shared.payloads, claim, ready)
+            self.results = {**origin.results, **self.results}
+            past.outcomes.update({n: o for n, o in origin.outcomes.items() if n not in past.outcomes})
+        self.outcomes = past.outcomes
+        self.stored = {node_id: len(found) for node_id, found in past.outcomes.items()}
+        if claim.attempts > 1:
+            stuck = [n for n in past.started if n in ready.stops_on_crash and n not in self.results]
+            if stuck:
+                self._ask(ready, stuck[0])
+                return
+        self.steps = ready.steps
+        hold: tuple[str, ...] = ()
+        if self.is_draft:
+            hold = await self._plan(order, ready)
+        variables = await self._vars(ready)
+        request = Request(order.items) if order.items is not None else None
+        events = execute(
+            claim.id,
+            ready.workflow,
+            self.steps,
+            self.shared.programs.registry,
+            ExecutionServices(self.shared.outside, claim.project_id, claim.created_ms, variables),
+            self.results,
+            request,
+            trigger=claim.trigger_id,
+            hold=hold,
+            cancel=self.cancel,
+            partial=self.outcomes,
+            sample=order.sample,
+            same_as=order.same_as,
+        )
+        async with aclosing(events):
+            async for event in events:
+                waits = self._heard(event)
+                if waits is not None:
+                    await waits
+
+    async def _ready(self, order: Order) -> Ready:
+        claim, programs = self.claim, self.shared.programs
+        if order.workflow is not None:
+            return await asyncio.to_thread(lambda: programs.make(from_data(order.workflow).workflow))
+        if claim.revision_id is None:
+            raise InternalError("the execution names no revision")
+        known = programs.known(claim.revision_id)
+        return known if known is not None else await asyncio.to_thread(programs.load, claim.revision_id)
+
+    async def _vars(self, ready: Ready) -> Mapping[str, Any]:
+        if not ready.uses_vars:
+            return {}
+        known = self.shared.outside.known_vars(self.claim.project_id)
+        return known if known is not None else await asyncio.to_thread(
+            self.shared.outside.load_vars, self.claim.project_id
+        )
+
+    async def _plan(self, order: Order, ready: Ready) -> tuple[str, ...]:
+        """Plan a draft run: what is kept is reused. Gives the ids of the nodes that are held."""
+        project_id, store = self.claim.project_id, self.shared.store
+
+        def look() -> tuple[tuple[Step, ...], dict[str, NodeResult]]:
+            def planned(stored: Any) -> list[Step]:
+                return plan(
+                    ready.workflow,
+                    self.shared.programs.registry,
+                    stored,
+                    reads=order.reads,
+                    target=order.target,
+                    force=frozenset(order.force),
+                )
+
+            keys = kept_keys(store, project_id, [step.key for step in planned(())])
+            steps = planned(keys)
+            kept = load_kept(store, self.shared.payloads, project_id, [step.key for step in steps if step.reuse])
+            return tuple(step._replace(reuse=step.reuse and step.key in kept) for step in steps), kept
+
+        self.steps, self.kept = await asyncio.to_thread(look)
+        for step in self.steps:
+            if step.reuse:
+                self.results.setdefault(step.node_id, self.kept[step.key])
+        return tuple(node_id for node_id in order.held if node_id not in self.results)
+
+    def _heard(self, event: Event) -> Awaitable[Any] | None:
+        """Take note of an event; gives what has to be waited for before the execution may go on."""
+        kind = event.kind
+        self.events.append(event)
+        if kind == "node.finished":
+            return self._node_finished(event)
+        if kind == "node.started":
+            assert self.ready is not None and event.node_id is not None
+            if event.node_id in self.ready.writes:
+                # Everything it depends on is committed before it changes anything outside.
+                return self._commit(started=(event.node_id,))
+        elif kind == "node.log":
+            assert event.node_id is not None
+            self.logs.setdefault(event.node_id, []).append(event.message or "")
+        elif kind == "node.progress":
+            node_id = event.node_id or ""
+            new = len(self.outcomes.get(node_id, ())) - self.stored.get(node_id, 0)
+            if new >= ITEMS or (new > 0 and time.monotonic() - self.told_s > ITEMS_S):
+                return self._commit(items=node_id)
+        elif kind == "execution.finished":
+            self._end(event.status or "failed", None)
+        return None
+
+    def _node_finished(self, event: Event) -> Awaitable[Any] | None:
+        result, node_id = event.result, event.node_id
+        assert result is not None and node_id is not None
+        log = tuple(self.logs.pop(node_id, ()))
+        status = event.status or result.status
+        if status == "reused":  # what it gave lies under its key
+            result = result._replace(outputs={})
+        stored = StoredRun(node_id, status, event.key, event.duration_ms, int(event.at * 1000), result, log)  # type: ignore[arg-type]
+        self.runs.append(stored)
+        if event.duration_ms is not None and self.ready is not None:
+            self.took[node_id] = (self.ready.program.types[node_id].name, status, event.duration_ms)
+        if result.response is not None and self.claim.reply_to is not None and not self.answered:
+            self.answered = True
+            return self._commit(answer=said(result))  # stored, then said
+        return None
+
+    def tell(self, now_s: float) -> None:
+        """Commit and publish what has happened, where somebody may watch: called every so often."""
+        if self.events and now_s - self.told_s >= TELL_S and (self.is_draft or now_s - self.began_s >= TELL_S):
+            self.told_s = now_s
+            large = any(len(items) > LARGE_ITEMS for run in self.runs for items in run.result.outputs.values())
+            if not large:
+                self.shared.journal.put(self._entry())
+            else:
+                self._later = asyncio.ensure_future(self._commit())
+
+    def _commit(
+        self, *, started: tuple[str, ...] = (), items: str | None = None, answer: Answer | None = None
+    ) -> Awaitable[bool]:
+        """Write what there is; the result says whether it was committed under this claim."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[bool] = loop.create_future()
+
+        def written(is_mine: bool) -> None:
+            loop.call_soon_threadsafe(lambda: done.done() or done.set_result(is_mine))
+
+        entry = self._entry(started=started, items=items, answer=answer, written=written)
+        self.shared.journal.put(entry)
+        self.told_s = time.monotonic()
+        return self._own(done)
+
+    async def _own(self, done: "asyncio.Future[bool]") -> bool:
+        if not await done:
+            raise asyncio.CancelledError  # another worker has it: nothing more is to be done here
+        return True
+
+    def _entry(
+        self,
+        *,
+        started: tuple[str, ...] = (),
+        items: str | None = None,
+        answer: Answer | None = None,
+        written: Callable[[bool], None] | None = None,
+        **end: Any,
+    ) -> Entry:
+        runs, self.runs = tuple(self.runs), []
+        events, self.events = self.events, []
+        outcomes: dict[str, dict[int, Any]] = {}
+        for node_id in [items] if items else list(self.outcomes):
+            found = self.outcomes.get(node_id, {})
+            if len(found) > (known := self.stored.get(node_id, 0)):
+                outcomes[node_id] = dict(list(found.items())[known:])
+                self.stored[node_id] = len(found)
+        data, uses = None, ()
+        if runs or started or outcomes:
+            data = pack(Bundle(runs, started, outcomes), self.shared.payloads)
+            uses = tuple(payload_hashes(data)) if len(data) > 0 and any(
+                len(i) > 0 for run in runs for i in run.result.outputs.values()
+            ) and _may_spill(runs) else ()
+        tells = self.is_draft or self.told_s > 0 or time.monotonic() - self.began_s >= TELL_S
+        part = self.part
+        if data is not None:
+            self.part += 1
+        return Entry(
+            self.claim,
+            part=part,
+            data=data,
+            uses=uses,
+            written=written,
+            apart=self._keeping(runs) if self.is_draft else None,
+            events=[_told(event, self.claim.fence) for event in events] if tells else (),
+            answer=answer,
+            **end,
+        )
+
+    def _keeping(self, runs: tuple[StoredRun, ...]) -> Callable[[Connection], None] | None:
+        """What keeps the results of a draft run by preview key."""
+        found = [
+            run
+            for run in runs
+            if run.key and run.status in ("succeeded", "failed", "skipped") and not run.result.blocked
+        ]
+        if not found:
+            return None
+        return keep(self.claim, found, self.shared.payloads)
+
+    def _ask(self, ready: Ready, node_id: str) -> None:
+        """Stop for a person: a node that changes something outside was running when its worker died."""
+        node = ready.program.graph.nodes[node_id]
+        error = {
+            "code": "execution.needs_decision",
+            "message": f'"{node.label}" was running when its worker died; whether it did its work is not known',
+            "hint": "Look there; then retry to run it again, or cancel.",
+            "node_id": node_id,
+        }
+        self.ended = True
+        self.shared.journal.put(self._entry(status="needs_decision", error=dumps(error).decode()))
+
+    def _end(self, status: str, error: StudioError | None) -> None:
+        """Hand over the entry that ends it."""
+        said_: str | None = None
+        if error is not None:
+            said_ = dumps(error.as_json()).decode()
+        elif status == "failed":
+            failed = next(((i, r.error) for i, r in self.results.items() if r.status == "failed" and r.error), None)
+            said_ = dumps({**failed[1], "node_id": failed[0]}).decode() if failed else None
+        answer = None
+        claim = self.claim
+        if claim.reply_to is not None and not self.answered:
+            if self.ready is not None and claim.trigger_id is not None:
+                respond = self.ready.respond.get(claim.trigger_id, "last_node")
+                answer = answer_of(self.ready.workflow, claim.trigger_id, respond, claim.id, status, self.results)
+            elif error is not None:
+                answer = Answer(500, {**error.as_json(), "execution_id": claim.id})
+        self.ended = True
+        duration_ms = (time.monotonic() - self.began_s) * 1000
+        self.shared.observe(claim, status, duration_ms, self.took)
+        self.shared.journal.put(self._entry(status=status, error=said_, answer=answer))
+
+
+def _may_spill(runs: tuple[StoredRun, ...]) -> bool:
+    """Whether an output may be large enough to lie in the payload folder: most are one or two items."""
+    return any(len(items) > 4 for run in runs for items in run.result.outputs.values())
+
+
+def _told(event: Event, fence: int) -> dict[str, Any]:
+    """An event as it is published: first items only, long values cut."""
+    data = event.as_json(PREVIEW)
+    if "preview" in data:
+        data["preview"] = {name: cut(rows).as_json() for name, rows in data["preview"].items()}
+    return {**data, "fence": fence}
+
+
+# The statement that a person's decision lets an execution go on with; here so that it stands beside `_ask`.
+DECIDED = text(
+    "UPDATE execution SET status = 'queued', attempts = 0, error = NULL WHERE id = :id AND status = 'needs_decision'"
+)
