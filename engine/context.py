@@ -51,6 +51,7 @@ class StepState:
     """What one node run gathers beside its outputs; shared by the contexts of its items.
 
     Attributes:
+        execution_id: what idempotency keys are made of; of a retry, the execution that it retries.
         rejected: index of the input item -> why it was given up.
         stop: whether a rejected item fails the node.
         timeout_s: seconds that the node's author gives one attempt; None where nothing is said.

@@ -42,6 +42,7 @@ def execute(
     cancel: asyncio.Event | None = None,
     partial: MutableMapping[str, dict[int, Any]] | None = None,
     sample: int | None = None,
+    same_as: str | None = None,
 ) -> AsyncGenerator[Event]:
     """Run the steps, each as soon as what it depends on has ended; yields events in order.
 
@@ -62,12 +63,14 @@ def execute(
             their node has succeeded; until then they are told by `node.progress` at least every 100 items or second,
             and no more items begin until that event was taken.
         sample: of nodes that nothing leads to, and of pinned ones, only so many items of each output go on; None: all.
+        same_as: id of the execution with whose idempotency keys this one goes on, as a retry of it does.
 
     Nothing of a node begins before its `node.started` was taken: whoever stores what came before does it then.
     """
     run = _Run(
         execution_id, workflow, steps, registry, services, run_data, request, trigger, hold, cancel, partial, sample
     )
+    run.keys_of = same_as or execution_id
     return run.events(max(parallel, 1))
 
 
@@ -100,6 +103,7 @@ class _Run:
         self.cancel = cancel
         self.partial = partial
         self.sample = sample
+        self.keys_of = execution_id
         self.seq = 0
         self.status = "succeeded"
         self.lineages = Lineages(self.program, run_data)
@@ -255,7 +259,7 @@ class _Run:
         node_type = self.program.types[node.id]
         state = StepState(
             self.services,
-            execution_id=self.execution_id,
+            execution_id=self.keys_of,
             node_id=node.id,
             now=self.now,
             stop=node.on_error == "stop",

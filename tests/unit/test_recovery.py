@@ -298,3 +298,19 @@ def test_nothing_is_sent_before_the_start_of_the_node_was_taken(drawn, partial):
     SENT.clear()
     assert asyncio.run(go())[-1].status == "succeeded"
     assert SENT
+
+
+def test_a_retry_goes_on_with_the_idempotency_keys_of_what_it_retries():
+    drawn = sending([{"n": 1}, {"n": 2}])
+
+    async def keys_of(execution_id: str, same_as: str | None = None) -> set[str]:
+        SENT.clear()
+        steps = plan(drawn, REGISTRY)
+        async for _ in execute(execution_id, drawn, steps, REGISTRY, LocalServices(), {}, same_as=same_as):
+            pass
+        return {key for _, key, _ in SENT}
+
+    first = asyncio.run(keys_of("one"))
+    assert len(first) == 2
+    assert asyncio.run(keys_of("two", same_as="one")) == first
+    assert not asyncio.run(keys_of("two")) & first
