@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any
 
 import pytest
@@ -74,10 +74,8 @@ async def rest(followed: AsyncIterator[Received | Gap], quiet_s: float = 0.15) -
         async for one in followed:
             given.append(one)
 
-    try:
+    with suppress(TimeoutError):
         await asyncio.wait_for(collect(), quiet_s)
-    except TimeoutError:
-        pass
     return given
 
 

@@ -153,7 +153,7 @@ class RedisBus:
         if self._circuit.is_open:
             self._lost.add(topic for topic, _ in messages)
             raise BusUnavailable("Redis could not be reached a moment ago.")
-        return grouped(messages)
+        return grouped(messages, self._lost.take())
 
     def _call(self, entries: Mapping[str, list[bytes]]) -> tuple[list[str], list[bytes | int]]:
         return [PREFIX + topic for topic in entries], arguments(entries, self._limits, self._expire_s)
