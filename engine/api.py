@@ -117,7 +117,15 @@ class Context(Protocol):
         """The start of the execution, ISO 8601 with the workflow's time zone."""
 
     async def credential(self, name: str) -> Mapping[str, str]:
-        """The secret fields of a credential. Raises CredentialError."""
+        """A credential by its name: its kind and its fields, all of them text, some of them secret.
+
+        `{"kind": "header", "name", "value"}`, `{"kind": "bearer", "token"}`, `{"kind": "basic", "user", "password"}`,
+        or `{"kind": "hmac", "secret", ...}`, which is for calls that come in. What is secret never goes into items,
+        logs or errors: services may send back what they were sent.
+
+        Raises:
+            CredentialError: there is none of this name, or it cannot be opened.
+        """
 
     async def run_code(
         self,

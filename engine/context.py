@@ -28,7 +28,7 @@ class Services(Protocol):
         """The start of the execution, ISO 8601 in UTC."""
 
     async def credential(self, name: str) -> Mapping[str, str]:
-        """The secret fields of a credential. Raises CredentialError."""
+        """The kind and the fields of a credential: see `engine.api.Context.credential`. Raises CredentialError."""
 
     async def run_code(
         self,

@@ -1,12 +1,18 @@
 """core.http_request: calls of a real server on this machine."""
 
+import asyncio
+import copy
+import json
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
 from engine.errors import CredentialError
+from engine.executor import execute
+from engine.planner import plan
 from engine.registry import Registry
 from engine.run import LocalServices
 from engine.workflow import Retry
@@ -248,6 +254,41 @@ def test_the_idempotency_key_is_the_items_own_and_the_same_for_each_attempt(serv
     assert keys[1] != keys[2]
 
 
+def test_the_idempotency_key_of_an_item_is_the_same_after_a_crash_and_new_in_another_execution(server):
+    flow = chain(
+        start([{"n": n} for n in range(130)]),
+        node("post", "core.http_request", {"url": server.url + "/x?n={{ item.n }}", "method": "POST"}),
+    )
+    registry = Registry()
+
+    async def until(kind: str, execution_id: str, partial: dict[str, dict[int, Any]]) -> dict[str, dict[int, Any]]:
+        services = LocalServices(http_allow=["127.0.0.1"])
+        events = execute(execution_id, flow, plan(flow, registry), registry, services, {}, partial=partial)
+        known: dict[str, dict[int, Any]] = {}
+        async for event in events:
+            known = {node_id: dict(outcomes) for node_id, outcomes in partial.items()}
+            if event.kind == kind and len(known.get("post", {})) > 9:
+                break
+        await events.aclose()
+        await services.aclose()
+        return known
+
+    known = asyncio.run(until("node.progress", "e", {}))
+    before = list(server.requests)
+    asyncio.run(until("execution.finished", "e", copy.deepcopy(known)))
+    after = server.requests[len(before) :]
+    assert known["post"].keys() & {int(request.query["n"]) for request in after} == set()
+    keys: dict[str, set[str]] = {}
+    for request in server.requests:
+        keys.setdefault(request.query["n"], set()).add(request.headers["idempotency-key"])
+    assert len(keys) == 130
+    assert all(len(found) == 1 for found in keys.values())
+    assert len(set.union(*keys.values())) == 130
+    server.requests.clear()
+    asyncio.run(until("execution.finished", "f", {}))
+    assert not {request.headers["idempotency-key"] for request in server.requests} & set.union(*keys.values())
+
+
 def test_reading_sends_no_idempotency_key(server):
     assert "idempotency-key" not in called(server)["node"][0]["headers"]
 
@@ -259,9 +300,96 @@ def test_a_header_of_ones_own_takes_the_place_of_the_nodes(server):
 
 def test_a_credential_brings_headers_and_goes_before_those_of_the_node(server):
     params = {"url": server.url, "headers": {"authorization": "mine", "x": "1"}, "credential": "shop"}
-    services = Services({"Authorization": "Bearer t"})
-    (seen,) = run_node("core.http_request", params, [{}], services=services)["node"]
-    assert (seen["headers"]["authorization"], seen["headers"]["x"]) == ("Bearer t", "1")
+    services = Services({"kind": "bearer", "token": "token-1"})
+    assert run_node("core.http_request", params, [{}], services=services).status == "succeeded"
+    (sent,) = server.requests
+    assert (sent.headers["authorization"], sent.headers["x"]) == ("Bearer token-1", "1")
+
+
+CREDENTIALS = {
+    "header": ({"kind": "header", "name": "X-API-Key", "value": 'k"e/y 1234'}, "x-api-key", 'k"e/y 1234'),
+    "a header with a scheme": (
+        {"kind": "header", "name": "Authorization", "value": "Token abcd1234"}, "authorization", "Token abcd1234",
+    ),
+    "bearer": ({"kind": "bearer", "token": "abcd1234"}, "authorization", "Bearer abcd1234"),
+    "bearer of digits": ({"kind": "bearer", "token": "12345678"}, "authorization", "Bearer 12345678"),
+    "basic": (
+        {"kind": "basic", "user": "Zoë", "password": "pass wörd"}, "authorization", "Basic Wm/DqzpwYXNzIHfDtnJk",
+    ),
+}  # fmt: skip
+CANARIES = (
+    'k"e/y', "1234", "abcd", "pass w", "W" + "m/Dqzp", "5678", "k%22e", 'k\\"e', "pass%20w", "pass w\\u00f6rd",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("credential", "header", "sent"), CREDENTIALS.values(), ids=CREDENTIALS)
+def test_a_credential_is_sent_by_its_kind(server, credential, header, sent):
+    params = {"url": server.url, "credential": "shop"}
+    run_node("core.http_request", params, [{}], services=Services(credential))
+    assert server.requests[0].headers[header] == sent
+
+
+@pytest.mark.parametrize("credential", [{"kind": "hmac", "secret": "s3cret"}, {"kind": "cookie", "x": "s3cret"}, {}])
+def test_a_credential_that_no_request_can_send_is_refused_by_name(server, credential):
+    ran = run_node("core.http_request", {"url": server.url, "credential": "shop"}, [{}], services=Services(credential))
+    error = ran.error("node")
+    assert error["code"] == "credential"
+    assert error["message"].startswith("the credential 'shop' is ")
+    assert ("for webhooks" in error["message"]) == (credential.get("kind") == "hmac")
+    assert "s3cret" not in str(error)
+    assert server.requests == []
+
+
+def echoes(credential: Mapping[str, str], sent: str) -> dict[str, bytes]:
+    """Answers that give the secret back, each in its own way."""
+    secrets = [sent, *(value for name, value in credential.items() if name not in ("kind", "name", "user"))]
+    said = " and ".join([*secrets, *map(quote, secrets)])
+    escaped = json.dumps({"said": secrets, sent: [{"n": secrets[-1]}]})
+    number = secrets[-1] if secrets[-1].isdigit() else "1"
+    filler = b"x" * (200 - len(sent) // 2)
+    return {
+        "as text": raw("200 OK", "text/plain", said.encode()),
+        "as json": raw("200 OK", "application/json", escaped.encode()),
+        "as json beyond ASCII": raw("200 OK", "application/json", json.dumps(secrets, ensure_ascii=False).encode()),
+        "as json with escapes": raw("200 OK", "application/json", escaped.replace("/", "\\/").encode()),
+        "as a number": raw("200 OK", "application/json", f'{{"n": {number}}}'.encode()),
+        "as json that is none": raw("200 OK", "application/json", f"<html>{said}".encode()),
+        "in a header": b"HTTP/1.1 200 OK\r\nX-Seen: " + sent.encode() + b"\r\nContent-Length: 0\r\n\r\n",
+        "in an error": raw("400 Bad Request", "text/plain", b"you sent " + said.encode()),
+        "at the end of the hint": raw("400 Bad Request", "text/plain", filler + sent.encode()),
+        "as the reason": raw(f"400 {sent}", "text/plain", b""),
+        "as an error in json": raw("401 Unauthorized", "application/json", escaped.encode()),
+    }
+
+
+@pytest.mark.parametrize("result", ["items", "field"])
+@pytest.mark.parametrize(("credential", "header", "sent"), CREDENTIALS.values(), ids=CREDENTIALS)
+@pytest.mark.parametrize("way", echoes({"token": "x"}, "x"))
+def test_a_secret_that_comes_back_is_in_no_item_and_no_error(credential, header, sent, way, result):
+    with raw_server(echoes(credential, sent)[way]) as server:
+        params = {"url": server.url, "credential": "shop", "result": result}
+        ran = run_node("core.http_request", params, [{}], services=Services(credential), on_error="output")
+    told = [event._replace(at=0, duration_ms=0).as_json() for event in ran.events]
+    everything = repr([told, [items.rows for r in ran.finished.results.values() for items in r.outputs.values()]])
+    assert [canary for canary in CANARIES if canary in everything] == []
+    assert way in ("in a header", "as a number", "at the end of the hint") or "***" in everything
+
+
+def test_what_is_no_secret_stays(server):
+    params = {"url": server.url + "/items", "credential": "shop"}
+    for token in ("Ada", "abcd1234"):  # the first is too short to be one
+        assert (
+            run_node("core.http_request", params, [{}], services=Services({"kind": "bearer", "token": token}))["node"]
+            == ITEMS
+        )
+
+
+def test_a_dry_run_shows_the_name_of_the_credential_only(server):
+    params = {"url": server.url, "method": "POST", "credential": "shop"}
+    flow = chain(start([{}]), node("node", "core.http_request", params))
+    ran = run(flow, services=Services({"kind": "bearer", "token": "abcd1234"}), hold_writes=True)
+    assert ran.result("node").held[0]["credential"] == "shop"
+    assert "abcd1234" not in repr(ran.events)
 
 
 def test_a_credential_that_is_not_there_is_named(server):
