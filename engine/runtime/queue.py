@@ -12,13 +12,11 @@ from typing import Any, Literal, TypeAlias
 from uuid import uuid4
 
 import dramatiq
-import redis
 from dramatiq.brokers.redis import RedisBroker, _RedisConsumer
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
-from redis.retry import Retry
 
 from engine.runtime.circuit import Circuit
+from engine.runtime.redis_clients import thread_client
 
 Queue: TypeAlias = Literal["runs", "drafts"]
 QUEUES: tuple[Queue, ...] = ("runs", "drafts")
@@ -52,9 +50,9 @@ class WakeBroker(RedisBroker):
     _max_unpack_size_val: Any = 1_000
 
     def __init__(self, url: str) -> None:
-        waiting = _client(url, limit_s=WAIT_MS / 1_000 + 1.0)
+        waiting = thread_client(url, database=DATABASE, limit_s=WAIT_MS / 1_000 + 1.0)
         super().__init__(client=waiting, middleware=[], namespace=NAMESPACE)  # type: ignore[no-untyped-call]
-        self._sending = _client(url, limit_s=SEND_LIMIT_S)
+        self._sending = thread_client(url, database=DATABASE, limit_s=SEND_LIMIT_S)
         self._send = self._sending.register_script(_SEND)
 
     @property
@@ -164,6 +162,9 @@ class Wakes:
 
     Args:
         redis_url: `redis://`, `rediss://` or `unix://`.
+
+    Raises:
+        DefinitionError: the url is none of Redis.
     """
 
     def __init__(self, redis_url: str) -> None:
@@ -214,17 +215,6 @@ def broker_for(redis_url: str) -> WakeBroker:
     for queue in QUEUES:
         broker.declare_queue(queue)
     return broker
-
-
-def _client(url: str, *, limit_s: float) -> redis.Redis:
-    return redis.Redis.from_url(
-        url,
-        db=DATABASE,
-        protocol=2,
-        socket_timeout=limit_s,
-        socket_connect_timeout=SEND_LIMIT_S,
-        retry=Retry(NoBackoff(), 0),
-    )
 
 
 def _ignore(queue: str) -> None:

@@ -1,22 +1,20 @@
 """The bus on Redis streams: one stream per topic, one script call per publish, one blocking read per follower."""
 
 import asyncio
+import logging
 import random
 import threading
 from collections.abc import AsyncGenerator, Collection, Iterable, Iterator, Mapping
 from typing import TypeAlias, cast
 
-import redis
 import redis.asyncio
-from redis.asyncio.retry import Retry as AsyncRetry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
-from redis.retry import Retry
 
 from engine.runtime.bus.messages import EXPIRE_S, KEPT, After, BusUnavailable, Gap, Message, Received
 from engine.runtime.bus.positions import Positions
 from engine.runtime.bus.script import PUBLISH, arguments, grouped
 from engine.runtime.circuit import Circuit
+from engine.runtime.redis_clients import loop_client, thread_client
 
 PREFIX = "flowleaf:bus:"
 DATABASE = 1  # where the url names none: the queue's maintenance lists all keys of database 0
@@ -30,6 +28,8 @@ RECONNECT_S = (0.05, 1.0)
 
 _Entries: TypeAlias = Iterable[tuple[bytes, Mapping[bytes, bytes]]]
 _Answer: TypeAlias = Iterable[tuple[bytes, _Entries]]  # of XREAD, by protocol 2
+
+_log = logging.getLogger(__name__)
 
 
 class RedisBus:
@@ -47,15 +47,8 @@ class RedisBus:
         self._expire_s = expire_s
         self._circuit = Circuit()
         self._lost = _LostTopics()
-        self._loop_client = self._client(LOOP_LIMIT_S)
-        self._thread_client = redis.Redis.from_url(
-            url,
-            db=DATABASE,
-            protocol=2,
-            socket_timeout=THREAD_LIMIT_S,
-            socket_connect_timeout=THREAD_LIMIT_S,
-            retry=Retry(NoBackoff(), 0),
-        )
+        self._loop_client = loop_client(url, database=DATABASE, limit_s=LOOP_LIMIT_S)
+        self._thread_client = thread_client(url, database=DATABASE, limit_s=THREAD_LIMIT_S)
         self._loop_script = self._loop_client.register_script(PUBLISH)
         self._thread_script = self._thread_client.register_script(PUBLISH)
 
@@ -105,7 +98,7 @@ class RedisBus:
         places = Positions(topics, after)
         topic_of = {(PREFIX + topic).encode(): topic for topic in topics}
         was_away, wait_s = False, RECONNECT_S[0]
-        client = self._client(BLOCK_MS / 1_000 + 2.0)
+        client = loop_client(self._url, database=DATABASE, limit_s=BLOCK_MS / 1_000 + 2.0)
         try:
             while True:
                 try:
@@ -120,7 +113,9 @@ class RedisBus:
                         for key, entries in cast(_Answer, answer):
                             for given in places.read(topic_of[key], _data(entries)):
                                 yield given
-                except (RedisError, OSError):
+                except (RedisError, OSError) as exc:
+                    if not was_away:
+                        _log.info("Redis cannot be followed: %s", exc)
                     was_away = True
                     await asyncio.sleep(wait_s * random.uniform(0.7, 1.0))
                     wait_s = min(wait_s * 2, RECONNECT_S[1])
@@ -131,16 +126,6 @@ class RedisBus:
         """Give up the connections of loop and threads; followers have their own and end with their task."""
         await self._loop_client.aclose()
         self._thread_client.close()
-
-    def _client(self, limit_s: float) -> redis.asyncio.Redis:
-        return redis.asyncio.Redis.from_url(
-            self._url,
-            db=DATABASE,
-            protocol=2,
-            socket_timeout=limit_s,
-            socket_connect_timeout=LOOP_LIMIT_S,
-            retry=AsyncRetry(NoBackoff(), 0),
-        )
 
     async def _newest(self, client: redis.asyncio.Redis, topics: Collection[str]) -> dict[str, str]:
         async with client.pipeline(transaction=False) as pipeline:

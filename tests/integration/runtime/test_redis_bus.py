@@ -7,8 +7,10 @@ from contextlib import aclosing
 import pytest
 import redis
 
+from engine.errors import DefinitionError
 from engine.runtime.bus import BusUnavailable, Gap, RedisBus, ThrottledPublisher
 from engine.runtime.bus.redis_bus import LOST_TOPICS_LIMIT, _LostTopics
+from engine.runtime.queue import Wakes
 from tests.support.servers import OwnRedis
 
 
@@ -233,3 +235,11 @@ def test_many_threads_publish_at_once(redis_server):
                 assert [await next_message(followed) for _ in range(100)] == [(0, n) for n in range(100)]
 
     run(redis_server, body)
+
+
+@pytest.mark.parametrize("opened", [RedisBus, Wakes], ids=["bus", "queue"])
+def test_an_address_that_is_none_of_redis_is_refused_without_showing_it(opened):
+    with pytest.raises(DefinitionError) as raised:
+        opened("localhost:secret@6379")
+    assert "secret" not in f"{raised.value} {raised.value.hint}"
+    assert "FLOWLEAF_REDIS_URL" in raised.value.hint
