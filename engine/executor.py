@@ -104,6 +104,7 @@ class _Run:
         self.partial = partial
         self.sample = sample
         self.keys_of = execution_id
+        self.is_over = False  # nothing that still runs is waited for
         self.seq = 0
         self.status = "succeeded"
         self.lineages = Lineages(self.program, run_data)
@@ -115,6 +116,10 @@ class _Run:
 
     def is_cancelled(self) -> bool:
         return self.cancel is not None and self.cancel.is_set()
+
+    def is_given_up(self) -> bool:
+        """Whether what still computes in a thread may as well stop."""
+        return self.is_over or self.is_cancelled()
 
     def event(
         self,
@@ -263,7 +268,7 @@ class _Run:
             node_id=node.id,
             now=self.now,
             stop=node.on_error == "stop",
-            cancelled=self.is_cancelled,
+            cancelled=self.is_given_up,
             timeout_s=node.timeout_s,
         )
         request = self.request if node_type.is_trigger else None
@@ -329,6 +334,7 @@ class _Run:
 
     async def stop(self) -> None:
         """End all that runs; returns when it has."""
+        self.is_over = True
         tasks: list[asyncio.Task[Any]] = [*self.running, *([self.watch] if self.watch else [])]
         self.running.clear()
         self.watch = None

@@ -43,7 +43,7 @@ class StepRun(NodeRun):
     """A run that fills in the params and calls the node, here, as a task or in a thread.
 
     Attributes:
-        is_heavy: it would keep the interpreter too long to run on the event loop.
+        is_heavy: it would keep the event loop too long.
         is_plain: it can be run right here: it computes, on little, without waits.
         progress: called with (items done, items in all) while an item-by-item node runs.
         retried: called with (attempt, error) before another attempt.
@@ -71,7 +71,11 @@ class StepRun(NodeRun):
         self.retried: Callable[[int, StudioError], None] = _unheard
         self.outcomes: dict[int, Any] | None = None
         self.told: Callable[[int, int], Awaitable[None]] | None = None
-        self.is_heavy = node_type.shape == "frame" or max(map(len, self.inputs.values()), default=0) > HEAVY_ITEMS
+        many = max(map(len, self.inputs.values()), default=0) > HEAVY_ITEMS
+        # A plain function that looks or acts outside waits for something, and would let the loop wait too.
+        self.is_heavy = (
+            many or node_type.shape == "frame" or not (node_type.is_async or node_type.effects(template.raw) == "pure")
+        )
         self.is_plain = not (self.is_heavy or node_type.is_async or node.retry or node.timeout_s is not None)
 
     def run_here(self) -> NodeResult:
