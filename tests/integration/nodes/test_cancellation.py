@@ -20,7 +20,7 @@ from engine.workflow import Retry, Workflow
 from tests.support.build import chain, node, start
 from tests.support.http_server import Server, http_server
 
-TOLD: list[float] = []  # when a thread was told to stop
+TOLD: list[list[float]] = [[]]  # for each test, when its threads were told to stop
 
 
 class Nothing(Params):
@@ -29,10 +29,11 @@ class Nothing(Params):
 
 def looks(ctx: Context) -> None:
     """Compute until told to stop."""
+    told = TOLD[-1]
     deadline = time.monotonic() + 20
     while not ctx.cancelled and time.monotonic() < deadline:
         time.sleep(0.01)
-    TOLD.append(time.monotonic())
+    told.append(time.monotonic())
 
 
 @declare("test.compute", group="test", effects="pure")
@@ -146,15 +147,16 @@ def test_a_thread_is_told_to_stop_when_nobody_waits_for_it_any_more():
     async def go() -> float:
         task = asyncio.create_task(consume())
         await asyncio.sleep(0.3)
-        assert TOLD == []
+        assert told == []
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
         return time.monotonic()
 
-    TOLD.clear()
+    told: list[float] = []
+    TOLD.append(told)
     gone = asyncio.run(go())
-    while not TOLD and time.monotonic() < gone + 2:
+    while not told and time.monotonic() < gone + 2:
         time.sleep(0.01)
-    assert TOLD
-    assert TOLD[0] < gone + 0.5
+    assert told
+    assert told[0] < gone + 0.5
