@@ -20,14 +20,14 @@ from engine.runtime.claims import Claim
 from engine.runtime.context import ExecutionServices, Outside
 from engine.runtime.cuts import cut
 from engine.runtime.history import Past, past_of, repeated
-from engine.runtime.ids import now_ms
 from engine.runtime.journal import Entry, Journal
 from engine.runtime.orders import Order, unpack_order
 from engine.runtime.payloads import Payloads
 from engine.runtime.programs import Programs, Ready
-from engine.runtime.records import Bundle, StoredRun, pack, payload_hashes
+from engine.runtime.records import Bundle, Packed, StoredRun, packed
 from engine.runtime.run_data import keep, kept_keys, load_kept
 from engine.runtime.store import Store
+from engine.step import in_thread
 from engine.workflow import from_data
 
 # What is watched is told at most this often: 20 messages a second.
@@ -36,6 +36,7 @@ TELL_S = 0.05
 ITEMS, ITEMS_S = 100, 1.0
 LARGE_ITEMS = 2_000
 PREVIEW = 50
+NOTHING = Packed(b"")
 
 
 @dataclass(slots=True)
@@ -56,14 +57,16 @@ class Attempt:
 
     Attributes:
         cancel: set to stop it; it then ends as cancelled.
-        told_s: when its watchers were told last; 0 as long as nobody was.
+        watched: it runs for so long already that somebody may follow it.
+        told_s: when what had happened was handed to the journal last.
     """
 
     claim: Claim
     parts: list[bytes]
     shared: Shared
     cancel: asyncio.Event = field(default_factory=asyncio.Event)
-    began_s: float = field(default_factory=time.monotonic)
+    began_s: float = 0.0
+    watched: bool = False
     told_s: float = 0.0
     part: int = 0
     ended: bool = False
@@ -75,6 +78,7 @@ class Attempt:
     outcomes: dict[str, dict[int, Any]] = field(default_factory=dict)
     stored: dict[str, int] = field(default_factory=dict)  # node id -> how many of its outcomes are committed
     took: dict[str, tuple[str, str, float]] = field(default_factory=dict)  # node id -> type, status, milliseconds
+    later: "asyncio.Future[None] | None" = None
     ready: Ready | None = None
     kept: dict[str, NodeResult] = field(default_factory=dict)
     steps: tuple[Step, ...] = ()
@@ -86,12 +90,15 @@ class Attempt:
 
     async def run(self) -> None:
         """From the claim to the entry that ends it. Raises nothing but CancelledError."""
+        self.began_s = time.monotonic()
         try:
             await self._run()
         except StudioError as exc:
-            self._end("failed", exc)
+            await self._end("failed", exc)
         except Exception as exc:  # noqa: BLE001  the worker goes on with the others
-            self._end("failed", InternalError(f"{type(exc).__name__}: {exc}", hint="This is a fault of Flowleaf."))
+            await self._end(
+                "failed", InternalError(f"{type(exc).__name__}: {exc}", hint="This is a fault of Flowleaf.")
+            )
 
     async def _run(self) -> None:
         claim = self.claim
@@ -109,7 +116,7 @@ class Attempt:
         if claim.attempts > 1:
             stuck = [n for n in past.started if n in ready.stops_on_crash and n not in self.results]
             if stuck:
-                self._ask(ready, stuck[0])
+                await self._ask(ready, stuck[0])
                 return
         self.steps = ready.steps
         hold: tuple[str, ...] = ()
@@ -151,8 +158,10 @@ class Attempt:
         if not ready.uses_vars:
             return {}
         known = self.shared.outside.known_vars(self.claim.project_id)
-        return known if known is not None else await asyncio.to_thread(
-            self.shared.outside.load_vars, self.claim.project_id
+        return (
+            known
+            if known is not None
+            else await asyncio.to_thread(self.shared.outside.load_vars, self.claim.project_id)
         )
 
     async def _plan(self, order: Order, ready: Ready) -> tuple[str, ...]:
@@ -201,7 +210,7 @@ class Attempt:
             if new >= ITEMS or (new > 0 and time.monotonic() - self.told_s > ITEMS_S):
                 return self._commit(items=node_id)
         elif kind == "execution.finished":
-            self._end(event.status or "failed", None)
+            return self._end(event.status or "failed", None)
         return None
 
     def _node_finished(self, event: Event) -> Awaitable[Any] | None:
@@ -222,35 +231,32 @@ class Attempt:
 
     def tell(self, now_s: float) -> None:
         """Commit and publish what has happened, where somebody may watch: called every so often."""
-        if self.events and now_s - self.told_s >= TELL_S and (self.is_draft or now_s - self.began_s >= TELL_S):
+        self.watched = self.watched or (self.began_s > 0 and now_s - self.began_s >= TELL_S)
+        if self.events and (self.is_draft or self.watched) and now_s - self.told_s >= TELL_S and (self.later is None or self.later.done()):
             self.told_s = now_s
-            large = any(len(items) > LARGE_ITEMS for run in self.runs for items in run.result.outputs.values())
-            if not large:
-                self.shared.journal.put(self._entry())
-            else:
-                self._later = asyncio.ensure_future(self._commit())
+            self.later = asyncio.ensure_future(self._put())
 
-    def _commit(
-        self, *, started: tuple[str, ...] = (), items: str | None = None, answer: Answer | None = None
-    ) -> Awaitable[bool]:
-        """Write what there is; the result says whether it was committed under this claim."""
+    def _commit(self, **more: Any) -> Awaitable[None]:
+        """Write what there is; returns once it is committed, and ends the attempt where the claim was lost."""
+        self.told_s = time.monotonic()
+        done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         loop = asyncio.get_running_loop()
-        done: asyncio.Future[bool] = loop.create_future()
+
+        def tell(is_mine: bool) -> None:
+            if not done.done():
+                done.set_result(is_mine)
 
         def written(is_mine: bool) -> None:
-            loop.call_soon_threadsafe(lambda: done.done() or done.set_result(is_mine))
+            loop.call_soon_threadsafe(tell, is_mine)
 
-        entry = self._entry(started=started, items=items, answer=answer, written=written)
-        self.shared.journal.put(entry)
-        self.told_s = time.monotonic()
-        return self._own(done)
+        async def commit() -> None:
+            await self._put(written=written, **more)
+            if not await done:
+                raise asyncio.CancelledError  # another worker has it: nothing more is to be done here
 
-    async def _own(self, done: "asyncio.Future[bool]") -> bool:
-        if not await done:
-            raise asyncio.CancelledError  # another worker has it: nothing more is to be done here
-        return True
+        return commit()
 
-    def _entry(
+    async def _put(
         self,
         *,
         started: tuple[str, ...] = (),
@@ -258,36 +264,50 @@ class Attempt:
         answer: Answer | None = None,
         written: Callable[[bool], None] | None = None,
         **end: Any,
-    ) -> Entry:
+    ) -> None:
+        """Hand what has happened since the last time to the journal, in its order."""
+        if self.later is not None and not self.later.done() and self.later is not asyncio.current_task():
+            await self.later
         runs, self.runs = tuple(self.runs), []
         events, self.events = self.events, []
-        outcomes: dict[str, dict[int, Any]] = {}
-        for node_id in [items] if items else list(self.outcomes):
-            found = self.outcomes.get(node_id, {})
-            if len(found) > (known := self.stored.get(node_id, 0)):
-                outcomes[node_id] = dict(list(found.items())[known:])
-                self.stored[node_id] = len(found)
-        data, uses = None, ()
-        if runs or started or outcomes:
-            data = pack(Bundle(runs, started, outcomes), self.shared.payloads)
-            uses = tuple(payload_hashes(data)) if len(data) > 0 and any(
-                len(i) > 0 for run in runs for i in run.result.outputs.values()
-            ) and _may_spill(runs) else ()
-        tells = self.is_draft or self.told_s > 0 or time.monotonic() - self.began_s >= TELL_S
-        part = self.part
-        if data is not None:
-            self.part += 1
-        return Entry(
-            self.claim,
-            part=part,
-            data=data,
-            uses=uses,
-            written=written,
-            apart=self._keeping(runs) if self.is_draft else None,
-            events=[_told(event, self.claim.fence) for event in events] if tells else (),
-            answer=answer,
-            **end,
+        bundle = Bundle(runs, started, self._new_outcomes(items))
+        made, keeping = NOTHING, None
+        if any(bundle):
+            part, self.part = self.part, self.part + 1
+            if _is_large(runs):
+                made, keeping = await in_thread(self._packed, bundle)
+            else:
+                made, keeping = self._packed(bundle)
+        else:
+            part = self.part
+        # Who asks for one that nobody was told of finds it in the database.
+        tells = self.is_draft or self.watched
+        self.shared.journal.put(
+            Entry(
+                self.claim,
+                part=part,
+                data=made.data or None,
+                uses=made.hashes,
+                written=written,
+                apart=keeping,
+                events=[_told(event, self.claim.fence) for event in events] if tells else (),
+                answer=answer,
+                **end,
+            )
         )
+
+    def _packed(self, bundle: Bundle) -> tuple[Packed, Callable[[Connection], None] | None]:
+        return packed(bundle, self.shared.payloads), self._keeping(bundle.runs) if self.is_draft else None
+
+    def _new_outcomes(self, node_id: str | None) -> dict[str, dict[int, Any]]:
+        """What items of write nodes gave since the last time."""
+        found: dict[str, dict[int, Any]] = {}
+        for id_ in [node_id] if node_id else list(self.outcomes):
+            outcomes, known = self.outcomes.get(id_, {}), self.stored.get(id_, 0)
+            if len(outcomes) > known:
+                found[id_] = dict(list(outcomes.items())[known:])
+                self.stored[id_] = len(outcomes)
+        return found
 
     def _keeping(self, runs: tuple[StoredRun, ...]) -> Callable[[Connection], None] | None:
         """What keeps the results of a draft run by preview key."""
@@ -300,7 +320,7 @@ class Attempt:
             return None
         return keep(self.claim, found, self.shared.payloads)
 
-    def _ask(self, ready: Ready, node_id: str) -> None:
+    async def _ask(self, ready: Ready, node_id: str) -> None:
         """Stop for a person: a node that changes something outside was running when its worker died."""
         node = ready.program.graph.nodes[node_id]
         error = {
@@ -310,9 +330,9 @@ class Attempt:
             "node_id": node_id,
         }
         self.ended = True
-        self.shared.journal.put(self._entry(status="needs_decision", error=dumps(error).decode()))
+        await self._put(status="needs_decision", error=dumps(error).decode())
 
-    def _end(self, status: str, error: StudioError | None) -> None:
+    async def _end(self, status: str, error: StudioError | None) -> None:
         """Hand over the entry that ends it."""
         said_: str | None = None
         if error is not None:
@@ -320,23 +340,24 @@ class Attempt:
         elif status == "failed":
             failed = next(((i, r.error) for i, r in self.results.items() if r.status == "failed" and r.error), None)
             said_ = dumps({**failed[1], "node_id": failed[0]}).decode() if failed else None
-        answer = None
-        claim = self.claim
-        if claim.reply_to is not None and not self.answered:
-            if self.ready is not None and claim.trigger_id is not None:
-                respond = self.ready.respond.get(claim.trigger_id, "last_node")
-                answer = answer_of(self.ready.workflow, claim.trigger_id, respond, claim.id, status, self.results)
-            elif error is not None:
-                answer = Answer(500, {**error.as_json(), "execution_id": claim.id})
+        answer = self._answer(status, error) if self.claim.reply_to is not None and not self.answered else None
         self.ended = True
         duration_ms = (time.monotonic() - self.began_s) * 1000
-        self.shared.observe(claim, status, duration_ms, self.took)
-        self.shared.journal.put(self._entry(status=status, error=said_, answer=answer))
+        self.shared.observe(self.claim, status, duration_ms, self.took)
+        await self._put(status=status, error=said_, answer=answer)
+
+    def _answer(self, status: str, error: StudioError | None) -> Answer | None:
+        """What the call that waits is answered at the end."""
+        claim = self.claim
+        if self.ready is not None and claim.trigger_id is not None:
+            respond = self.ready.respond.get(claim.trigger_id, "last_node")
+            return answer_of(self.ready.workflow, claim.trigger_id, respond, claim.id, status, self.results)
+        return Answer(500, {**error.as_json(), "execution_id": claim.id}) if error is not None else None
 
 
-def _may_spill(runs: tuple[StoredRun, ...]) -> bool:
-    """Whether an output may be large enough to lie in the payload folder: most are one or two items."""
-    return any(len(items) > 4 for run in runs for items in run.result.outputs.values())
+def _is_large(runs: tuple[StoredRun, ...]) -> bool:
+    """Whether writing it down takes so long that it is better done in a thread."""
+    return any(len(items) > LARGE_ITEMS for run in runs for items in run.result.outputs.values())
 
 
 def _told(event: Event, fence: int) -> dict[str, Any]:

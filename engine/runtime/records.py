@@ -25,7 +25,7 @@ from engine.runtime.packed import json_text, pack_json, pack_text, unpack_json
 from engine.runtime.payloads import PayloadRef, Payloads
 
 __all__ = [
-    "Bundle", "StoredRun", "Summary", "output_of", "pack", "pack_json", "payload_hashes", "summaries", "unpack",
+    "Bundle", "StoredRun", "Summary", "output_of", "pack", "pack_json", "packed", "payload_hashes", "summaries", "unpack",
     "unpack_json",
 ]  # fmt: skip
 
@@ -91,12 +91,48 @@ class Summary(NamedTuple):
     first: Mapping[str, CutRows]
 
 
+class Packed(NamedTuple):
+    """A packed bundle, and the hashes of the payload files that it needs."""
+
+    data: bytes
+    hashes: tuple[str, ...] = ()
+
+
+class _Saving:
+    """The payloads as `pack` writes to them: takes note of what is saved."""
+
+    def __init__(self, payloads: Payloads) -> None:
+        self.rows = payloads.rows
+        self.hashes: dict[str, None] = {}
+        self._payloads = payloads
+
+    def save(self, items: Items) -> PayloadRef:
+        ref = self._payloads.save(items)
+        self.hashes.update(dict.fromkeys(ref.hashes))
+        return ref
+
+    def save_bytes(self, data: bytes) -> str:
+        hash_ = self._payloads.save_bytes(data)
+        self.hashes[hash_] = None
+        return hash_
+
+
 def pack(bundle: Bundle, payloads: Payloads) -> bytes:
+    """As `packed`, the bytes alone."""
+    return packed(bundle, payloads).data
+
+
+def packed(bundle: Bundle, payloads: Payloads) -> Packed:
     """The bundle as few bytes. Outputs over 64 KiB are saved to `payloads`, before this returns.
 
     Raises:
         InternalError: a payload could not be written.
     """
+    saving = _Saving(payloads)
+    return Packed(_pack(bundle, saving), tuple(saving.hashes))
+
+
+def _pack(bundle: Bundle, payloads: _Saving) -> bytes:
     runs = [_run_as_json(run, payloads) for run in bundle.runs]
     items: dict[str, Any] = {}
     for node_id, outcomes in bundle.items.items():
@@ -108,7 +144,7 @@ def pack(bundle: Bundle, payloads: Payloads) -> bytes:
     return pack_text(text, long)
 
 
-def _run_as_json(run: StoredRun, payloads: Payloads) -> list[Any]:
+def _run_as_json(run: StoredRun, payloads: _Saving) -> list[Any]:
     node_id, status, key, duration_ms, at_ms, result, log = run
     outputs = {name: _output_as_json(items, payloads) for name, items in result.outputs.items()}
     # Fields that are mostly empty come last, and are left out together.
@@ -121,7 +157,7 @@ def _run_as_json(run: StoredRun, payloads: Payloads) -> list[Any]:
     return made
 
 
-def _output_as_json(items: Items, payloads: Payloads) -> Any:
+def _output_as_json(items: Items, payloads: _Saving) -> Any:
     if len(items) > SPILL_ROWS:
         return _spilled(items, payloads)
     if items.is_table:
@@ -135,13 +171,13 @@ def _output_as_json(items: Items, payloads: Payloads) -> Any:
     return [items.rows, lineage] if files is None else [items.rows, lineage, files]
 
 
-def _spilled(items: Items, payloads: Payloads) -> dict[str, Any]:
+def _spilled(items: Items, payloads: _Saving) -> dict[str, Any]:
     ref = payloads.save(items)
     first = payloads.rows(ref, 0, PREVIEW_ITEMS)
     return {"ref": ref.as_json(), "first": cut(first).as_json()}
 
 
-def _spill(bundle: Bundle, runs: list[list[Any]], items: dict[str, Any], payloads: Payloads) -> bool:
+def _spill(bundle: Bundle, runs: list[list[Any]], items: dict[str, Any], payloads: _Saving) -> bool:
     """Put what is large by itself into the payload folder; whether there was such a thing."""
     done: dict[int, dict[str, Any]] = {}  # nodes that pass items on share them
     found = False

@@ -8,7 +8,7 @@ from engine.events import NodeResult
 from engine.runtime.claims import Claim
 from engine.runtime.ids import now_ms
 from engine.runtime.payloads import Payloads
-from engine.runtime.records import Bundle, StoredRun, pack, unpack
+from engine.runtime.records import Bundle, StoredRun, packed, unpack
 from engine.runtime.store import Store, chunks
 
 KEEP = text(
@@ -39,11 +39,11 @@ def keep(claim: Claim, runs: Sequence[StoredRun], payloads: Payloads) -> Callabl
     now = now_ms()
     rows, uses = [], []
     for run in runs:
-        packed = pack(Bundle((run,)), payloads)
+        made = packed(Bundle((run,)), payloads)
         who = {"project_id": claim.project_id, "key": run.key}
-        rows.append({**who, "workflow_id": claim.workflow_id, "data": packed.data, "used_ms": now})
+        rows.append({**who, "workflow_id": claim.workflow_id, "data": made.data, "used_ms": now})
         owner = owner_of(claim.project_id, run.key or "")
-        uses += [{"hash": hash_, "owner": owner, "project_id": claim.project_id} for hash_ in packed.hashes]
+        uses += [{"hash": hash_, "owner": owner, "project_id": claim.project_id} for hash_ in made.hashes]
 
     def write(connection: Connection) -> None:
         connection.execute(KEEP, rows)
