@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Collection, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from datetime import datetime
+from functools import cached_property
 from heapq import heappop, heappush
 from typing import Any
 
@@ -43,6 +44,7 @@ def execute(
     partial: MutableMapping[str, dict[int, Any]] | None = None,
     sample: int | None = None,
     same_as: str | None = None,
+    brief: bool = False,
 ) -> AsyncGenerator[Event]:
     """Run the steps, each as soon as what it depends on has ended; yields events in order.
 
@@ -64,12 +66,14 @@ def execute(
             and no more items begin until that event was taken.
         sample: of nodes that nothing leads to, and of pinned ones, only so many items of each output go on; None: all.
         same_as: id of the execution with whose idempotency keys this one goes on, as a retry of it does.
+        brief: leave out `node.started` of nodes that compute on little: they end at once.
 
     Nothing of a node begins before its `node.started` was taken: whoever stores what came before does it then.
     """
     run = _Run(
         execution_id, workflow, steps, registry, services, run_data, request, trigger, hold, cancel, partial, sample
     )
+    run.brief = brief
     run.keys_of = same_as or execution_id
     return run.events(max(parallel, 1))
 
@@ -110,9 +114,12 @@ class _Run:
         self.lineages = Lineages(self.program, run_data)
         self.now = _local(services.now, workflow.settings.timezone)
         self.running: dict[asyncio.Task[NodeResult], tuple[Step, float]] = {}
-        # What running nodes say, in order: events to be, or the task that ended, or None for "cancelled".
-        self.inbox: asyncio.Queue[Said | asyncio.Task[NodeResult] | None] = asyncio.Queue()
         self.watch: asyncio.Task[None] | None = None
+
+    @cached_property
+    def inbox(self) -> "asyncio.Queue[Said | asyncio.Task[NodeResult] | None]":
+        """What running nodes say, in order: events to be, or the task that ended, or None for "cancelled"."""
+        return asyncio.Queue()
 
     def is_cancelled(self) -> bool:
         return self.cancel is not None and self.cancel.is_set()
@@ -171,7 +178,8 @@ class _Run:
                         yield self._end(step, NodeResult("cancelled"), None)
             yield self.event("execution.finished", status=self.status)
         finally:
-            await self.stop()
+            if self.running or self.watch is not None:
+                await self.stop()
 
     def _heard(self, message: Any) -> Iterator[Event]:
         """What a running node said, or that it ended."""
@@ -185,36 +193,46 @@ class _Run:
             step, started = self.running.pop(message)
             yield self._end(step, message.result(), started)
 
-    def _begin(self, step: Step) -> Iterator[Event]:
+    def _begin(self, step: Step) -> Iterable[Event]:
         """Begin a step; where it can end at once, end it too."""
         node = self.program.graph.nodes[step.node_id]
         known = self.run_data.get(step.node_id)
         if known is not None:
             if known.status == "failed":
                 self.status = "failed"
-            if step.reuse:
-                shown = known._replace(status="reused") if known.status == "succeeded" else known
-                yield self.event("node.finished", step, status="reused", result=shown)
-            return
+            if not step.reuse:
+                return ()
+            shown = known._replace(status="reused") if known.status == "succeeded" else known
+            return (self.event("node.finished", step, status="reused", result=shown),)
         inputs = self._inputs(node)
         result = self._without_running(node, inputs)
         if result is not None:
-            yield self._end(step, result, None)
-            return
+            return (self._end(step, result, None),)
         run = self._prepare(node, inputs)
         if step.node_id in self.hold:
-            yield self._end(step, run.hold(), None)
-            return
+            return (self._end(step, run.hold(), None),)
+        if run.is_plain:
+            return self._at_once(step, run) if self.brief else self._shown(step, run)
+        return self._started(step, run)
+
+    def _shown(self, step: Step, run: StepRun) -> Iterator[Event]:
+        """Run a plain step right here, once it was said that it begins."""
+        yield self.event("node.started", step, "running")
+        yield from self._at_once(step, run)
+
+    def _at_once(self, step: Step, run: StepRun) -> Sequence[Event]:
+        """Run a plain step right here."""
+        started = time.perf_counter()
+        said: list[str] = []
+        run.state.log = said.append
+        result = run.run_here()
+        logs = [self.event("node.log", step, message=message) for message in said]
+        return (*logs, self._end(step, result, started))
+
+    def _started(self, step: Step, run: StepRun) -> Iterator[Event]:
+        """Let a step run as a task, once it was said that it begins."""
         yield self.event("node.started", step, "running")
         started = time.perf_counter()
-        if run.is_plain:
-            said: list[str] = []
-            run.state.log = said.append
-            result = run.run_here()
-            for message in said:
-                yield self.event("node.log", step, message=message)
-            yield self._end(step, result, started)
-            return
         self._listen(step, run)
         task = asyncio.get_running_loop().create_task(run.run())
         self.running[task] = (step, started)
@@ -326,7 +344,18 @@ class _Run:
         if result.status == "failed":
             self.status = "failed"
         duration_ms = None if started is None else (time.perf_counter() - started) * 1000
-        return self.event("node.finished", step, result.status, result, duration_ms)
+        self.seq += 1
+        return Event(
+            self.execution_id,
+            self.seq,
+            "node.finished",
+            time.time(),
+            step.node_id,
+            result.status,
+            step.key,
+            result,
+            duration_ms,
+        )
 
     async def _watch(self, cancel: asyncio.Event) -> None:
         await cancel.wait()

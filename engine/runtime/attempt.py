@@ -25,7 +25,7 @@ from engine.runtime.orders import Order, unpack_order
 from engine.runtime.payloads import Payloads
 from engine.runtime.programs import Programs, Ready
 from engine.runtime.records import Bundle, Packed, StoredRun, packed
-from engine.runtime.run_data import keep, kept_keys, load_kept
+from engine.runtime.run_data import held_key, keep, kept_keys, load_kept
 from engine.runtime.store import Store
 from engine.step import in_thread
 from engine.workflow import from_data
@@ -82,6 +82,7 @@ class Attempt:
     ready: Ready | None = None
     kept: dict[str, NodeResult] = field(default_factory=dict)
     steps: tuple[Step, ...] = ()
+    held: tuple[str, ...] = ()
 
     @property
     def is_draft(self) -> bool:
@@ -107,21 +108,19 @@ class Attempt:
         self.part = len(self.parts)
         self.ready = ready = await self._ready(order)
         self.results.update(past.results)
+        self.stored = {node_id: len(found) for node_id, found in past.outcomes.items()}
         if claim.origin_id is not None:
             origin = await asyncio.to_thread(repeated, self.shared.store, self.shared.payloads, claim, ready)
-            self.results = {**origin.results, **self.results}
-            past.outcomes.update({n: o for n, o in origin.outcomes.items() if n not in past.outcomes})
+            self._take_over(origin, past)
         self.outcomes = past.outcomes
-        self.stored = {node_id: len(found) for node_id, found in past.outcomes.items()}
         if claim.attempts > 1:
             stuck = [n for n in past.started if n in ready.stops_on_crash and n not in self.results]
             if stuck:
                 await self._ask(ready, stuck[0])
                 return
         self.steps = ready.steps
-        hold: tuple[str, ...] = ()
         if self.is_draft:
-            hold = await self._plan(order, ready)
+            self.held = await self._plan(order, ready)
         variables = await self._vars(ready)
         request = Request(order.items) if order.items is not None else None
         events = execute(
@@ -133,17 +132,28 @@ class Attempt:
             self.results,
             request,
             trigger=claim.trigger_id,
-            hold=hold,
+            hold=self.held,
             cancel=self.cancel,
             partial=self.outcomes,
             sample=order.sample,
             same_as=order.same_as,
+            brief=not self.is_draft,
         )
         async with aclosing(events):
             async for event in events:
                 waits = self._heard(event)
                 if waits is not None:
                     await waits
+
+    def _take_over(self, origin: Past, past: Past) -> None:
+        """What is not run again is written down as its own: a retry of this one would not find it elsewhere."""
+        at_ms = int(time.time() * 1000)
+        for node_id, result in origin.results.items():
+            if node_id not in self.results:
+                self.results[node_id] = result
+                self.runs.append(StoredRun(node_id, "reused", None, None, at_ms, result))
+        for node_id, outcomes in origin.outcomes.items():
+            past.outcomes.setdefault(node_id, outcomes)
 
     async def _ready(self, order: Order) -> Ready:
         claim, programs = self.claim, self.shared.programs
@@ -269,7 +279,6 @@ class Attempt:
         if self.later is not None and not self.later.done() and self.later is not asyncio.current_task():
             await self.later
         runs, self.runs = tuple(self.runs), []
-        events, self.events = self.events, []
         bundle = Bundle(runs, started, self._new_outcomes(items))
         made, keeping = NOTHING, None
         if any(bundle):
@@ -280,8 +289,11 @@ class Attempt:
                 made, keeping = self._packed(bundle)
         else:
             part = self.part
-        # Who asks for one that nobody was told of finds it in the database.
+        # Most end before anybody could follow them; of one that goes on, its followers get all.
         tells = self.is_draft or self.watched
+        events: list[Event] = []
+        if tells:
+            events, self.events = self.events, events
         self.shared.journal.put(
             Entry(
                 self.claim,
@@ -290,7 +302,7 @@ class Attempt:
                 uses=made.hashes,
                 written=written,
                 apart=keeping,
-                events=[_told(event, self.claim.fence) for event in events] if tells else (),
+                events=[_told(event, self.claim.fence) for event in events],
                 answer=answer,
                 **end,
             )
@@ -312,9 +324,9 @@ class Attempt:
     def _keeping(self, runs: tuple[StoredRun, ...]) -> Callable[[Connection], None] | None:
         """What keeps the results of a draft run by preview key."""
         found = [
-            run
+            run._replace(key=held_key(run.key)) if run.node_id in self.held and run.status in ("held", "failed") else run
             for run in runs
-            if run.key and run.status in ("succeeded", "failed", "skipped") and not run.result.blocked
+            if run.key and run.status in ("succeeded", "failed", "skipped", "held") and not run.result.blocked
         ]
         if not found:
             return None
