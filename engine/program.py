@@ -1,9 +1,11 @@
 """A workflow made ready: its graph, the type of each node, its params compiled. Made once per state of a workflow."""
 
 import gc
+import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NamedTuple, Protocol
 
 from engine.api import NodeType
@@ -128,27 +130,31 @@ class Program:
 # The last programs, by the identity of workflow and registry: workflows are frozen, so one object never changes.
 _programs: "OrderedDict[tuple[int, int], tuple[Program, Registry]]" = OrderedDict()
 _templates: "OrderedDict[tuple[int, int], tuple[weakref.ref[Node], NodeType, Template]]" = OrderedDict()
+# The service checks workflows in many threads.
+_making = threading.Lock()
 
 
 def program_of(workflow: Workflow, registry: Registry) -> Program:
     """The program of a workflow; the last ones made are kept."""
     key = (id(workflow), id(registry))
-    if key in _programs:
-        _programs.move_to_end(key)
-        return _programs[key][0]
-    # All that is made here lives on. Left to itself, the collector goes through it again and again while it grows: half
-    # the time for 2,000 nodes.
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        program = Program(workflow, registry)
-    finally:
-        if collects:
-            gc.enable()
-    _programs[key] = (program, registry)  # holds both, so that their ids are not given to others
-    if len(_programs) > KEPT:
-        _programs.popitem(last=False)
-    return program
+    if (kept := _programs.get(key)) is not None:
+        with suppress(KeyError):  # another thread made one too many just now
+            _programs.move_to_end(key)
+        return kept[0]
+    with _making:
+        # All that is made here lives on. Left to itself, the collector goes through it again and again while it grows:
+        # half the time for 2,000 nodes.
+        collects = gc.isenabled()
+        gc.disable()
+        try:
+            program = Program(workflow, registry)
+        finally:
+            if collects:
+                gc.enable()
+        _programs[key] = (program, registry)  # holds both, so that their ids are not given to others
+        if len(_programs) > KEPT:
+            _programs.popitem(last=False)
+        return program
 
 
 def _template(node: Node, node_type: NodeType) -> Template:

@@ -1,32 +1,42 @@
 """The one door of the engine in production: every call takes the actor first, and permission is asked in one place."""
 
+from engine.runtime.bus import BusUnavailable
+from engine.runtime.intake import Overloaded
 from engine.runtime.parts import Parts
 from engine.runtime.service.actor import LOCAL_PROJECT, OWNER, Actor, NotAllowed, require
 from engine.runtime.service.credentials import Credentials, CredentialView
+from engine.runtime.service.edits import EditView
 from engine.runtime.service.errors import BadRequest, EditConflict, InUse, NotFound, PathTaken, Taken
 from engine.runtime.service.listing import Page
 from engine.runtime.service.publishing import RevisionView
 from engine.runtime.service.variables import Variables, VariableView
-from engine.runtime.service.workflows import Workflows, WorkflowView
+from engine.runtime.service.workflows import ProblemView, WorkflowLine, Workflows, WorkflowView
+from engine.runtime.store import StoreUnavailable
 
 __all__ = [
     "LOCAL_PROJECT",
     "OWNER",
     "Actor",
     "BadRequest",
+    "BusUnavailable",
     "CredentialView",
     "Credentials",
     "EditConflict",
+    "EditView",
     "InUse",
     "NotAllowed",
     "NotFound",
+    "Overloaded",
     "Page",
     "PathTaken",
+    "ProblemView",
     "RevisionView",
     "Service",
+    "StoreUnavailable",
     "Taken",
     "VariableView",
     "Variables",
+    "WorkflowLine",
     "WorkflowView",
     "Workflows",
     "require",

@@ -19,7 +19,8 @@ from engine.runtime.parts import Parts
 from engine.runtime.programs import read_workflow
 from engine.runtime.service.actor import Actor, require
 from engine.runtime.service.errors import BadRequest, InUse, NotFound, Taken
-from engine.runtime.service.listing import LIMIT, Page, bounded, known_id, page_of, place_of, storable
+from engine.runtime.service.listing import LIMIT, Page, bounded, known_id, page_of, place_of
+from engine.runtime.service.storable import storable
 
 MOST_NAME = 200
 

@@ -13,7 +13,6 @@ from engine.runtime.ingress import ROUTES
 from engine.runtime.models import EditRow
 from engine.runtime.service.actor import Actor, require
 from engine.runtime.service.errors import BadRequest, EditConflict, NotFound
-from engine.runtime.service.listing import storable
 from engine.runtime.service.workflow_rows import Trigger, WorkflowRows, packed_workflow, storable_workflow
 from engine.workflow import Workflow
 
@@ -176,12 +175,6 @@ class Edits(WorkflowRows):
     def _draft_routes(webhooks: list[Trigger] | None) -> list[tuple[str, dict[str, Any]]]:
         """The word that test addresses changed, where they did."""
         return [(ROUTES, {})] if webhooks else []
-
-
-def storable_actor(actor: Actor) -> Actor:
-    """The actor. Raises BadRequest where a name cannot be stored."""
-    storable(actor.name + actor.client, "the name of who acts")
-    return actor
 
 
 def _number(seq: int) -> int:

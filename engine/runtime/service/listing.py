@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from engine.runtime.service.errors import BadRequest, NotFound
+from engine.runtime.service.storable import is_storable
 
 LIMIT = 50
 MOST = 200
@@ -57,18 +58,6 @@ def page_of(rows: Sequence[R], limit: int, place: Callable[[R], str], made: Call
     """The page of rows that were asked for with one more than `limit`."""
     shown = rows[:limit]
     return Page(items=tuple(map(made, shown)), next=cursor_of(place(shown[-1])) if len(rows) > limit else None)
-
-
-def is_storable(text: str) -> bool:
-    """Whether a database takes the text: PostgreSQL knows no NUL character, and UTF-8 no half of a surrogate pair."""
-    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
-
-
-def storable(text: str, what: str) -> str:
-    """The text. Raises BadRequest where a database would not take it."""
-    if not is_storable(text):
-        raise BadRequest(f"{what} holds a character that cannot be stored: NUL, or half a surrogate pair")
-    return text
 
 
 def known_id(noun: str, id_: str) -> str:

@@ -17,10 +17,11 @@ from engine.runtime.routes import shape_of
 from engine.runtime.service.actor import Actor, require
 from engine.runtime.service.edits import Edits, EditView
 from engine.runtime.service.errors import BadRequest, NotFound, PathTaken
-from engine.runtime.service.listing import LIMIT, Page, bounded, page_of, storable
+from engine.runtime.service.listing import LIMIT, Page, bounded, page_of
 from engine.runtime.service.listing import place_of as place_in_list
 from engine.runtime.service.restoring import difference
 from engine.runtime.service.schedules import schedule_values, write_schedules
+from engine.runtime.service.storable import storable
 from engine.runtime.service.workflow_rows import (
     SCHEDULE,
     WEBHOOK,
@@ -194,8 +195,12 @@ class Publishing(Edits):
     ) -> RevisionView:
         """The newest revision where it is this very state and needs no other name or note, else a new one."""
         newest = connection.execute(NEWEST, {"id": workflow_id}).first()
-        is_same = newest is not None and bytes(newest.workflow) == state["workflow"]
-        if is_same and state["name"] in ("", newest.name) and state["note"] in ("", newest.note):
+        if (
+            newest is not None
+            and bytes(newest.workflow) == state["workflow"]
+            and state["name"] in ("", newest.name)
+            and state["note"] in ("", newest.note)
+        ):
             return _view(newest)
         values = {**state, "id": new_id(now), "number": 1 if newest is None else newest.number + 1, "now": now}
         connection.execute(

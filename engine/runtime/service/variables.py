@@ -12,6 +12,7 @@ from engine.runtime.parts import Parts
 from engine.runtime.service.actor import Actor, require
 from engine.runtime.service.errors import BadRequest, NotFound
 from engine.runtime.service.listing import LIMIT, Page, bounded, page_of, place_of
+from engine.runtime.service.storable import shallow
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 MOST_BYTES = 65_536
@@ -62,7 +63,7 @@ class Variables:
                 f"{name[:100]!r} is no name of a variable", hint="Letters, digits and _, with no digit first: tax_rate."
             )
         try:
-            written = dumps(value)
+            written = dumps(shallow(value, f"the value of {name}"))
         except TypeError as exc:
             raise BadRequest(f"the value of {name} is no JSON: {exc}") from exc
         if len(written) > MOST_BYTES:

@@ -18,7 +18,8 @@ from engine.runtime.programs import read_workflow
 from engine.runtime.routes import shape_of
 from engine.runtime.service.actor import Actor, require
 from engine.runtime.service.errors import BadRequest, NotFound
-from engine.runtime.service.listing import known_id, storable
+from engine.runtime.service.listing import known_id
+from engine.runtime.service.storable import shallow, storable
 from engine.workflow import Node, Workflow, as_data
 
 WEBHOOK = "core.webhook"
@@ -159,12 +160,15 @@ def packed_workflow(workflow: Workflow) -> bytes:
 
 
 def storable_workflow(after: Workflow, before: Workflow | None = None) -> Workflow:
-    """The workflow. Raises BadRequest where its name or a new node's id cannot be stored in columns of their own."""
+    """The workflow. Raises BadRequest where the database or our own code cannot take its name or a changed node."""
     storable(after.name, "the name of the workflow")
-    known = {node.id for node in before.nodes} if before is not None else set()
+    # An edit leaves the other nodes the same objects.
+    known = {id(node) for node in before.nodes} if before is not None else set()
     for node in after.nodes:
-        if node.id not in known:
+        if id(node) not in known:
             storable(node.id, "the id of a node")
+            shallow(node.params, f'what is set on the node "{node.label[:100]}"')
+            shallow(node.pinned, f'what is pinned to the node "{node.label[:100]}"')
     return after
 
 

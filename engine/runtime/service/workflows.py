@@ -12,8 +12,9 @@ from engine.runtime.ids import new_id, now_ms
 from engine.runtime.programs import without_pins
 from engine.runtime.service.actor import Actor, require
 from engine.runtime.service.errors import BadRequest
-from engine.runtime.service.listing import LIMIT, Page, bounded, like, page_of, place_of, storable
+from engine.runtime.service.listing import LIMIT, Page, bounded, like, page_of, place_of
 from engine.runtime.service.publishing import Publishing
+from engine.runtime.service.storable import storable
 from engine.runtime.service.workflow_rows import packed_workflow, storable_workflow
 from engine.workflow import Reading, Workflow, as_data, from_data, read
 
@@ -144,7 +145,7 @@ class Workflows(Publishing):
             values["tag"] = dumps(storable(tag, "a tag")).decode()
         statement = text(
             "SELECT w.id, w.name, w.tags, w.draft_seq, w.revision_id, r.number, w.created_ms, w.updated_ms "
-            f"FROM workflow w LEFT JOIN revision r ON r.id = w.revision_id WHERE {' AND '.join(found)} "  # noqa: S608  of texts above
+            f"FROM workflow w LEFT JOIN revision r ON r.id = w.revision_id WHERE {' AND '.join(found)} "
             "ORDER BY w.id DESC LIMIT :n"
         )
         with self._store.read() as connection:
