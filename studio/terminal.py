@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from engine.convert import dumps
 from engine.events import Event, NodeResult
 from engine.run import Finished
+from studio.catalogue import catalogue
 
 if TYPE_CHECKING:
     from engine.api import NodeType
@@ -168,22 +169,7 @@ def print_summary(finished: Finished, progress: Progress) -> None:
 def print_catalogue(types: "Sequence[NodeType]", form: str) -> None:
     """The installed node types."""
     if form == "json":
-        listed = [
-            {
-                "type": t.name,
-                "version": t.version,
-                "label": t.label,
-                "group": t.group,
-                "effects": t.effects({}),
-                "inputs": list(t.inputs),
-                "outputs": list(t.outputs({})),
-                "summary": t.summary,
-                "keywords": list(t.keywords),
-                "params": t.schema(),
-            }
-            for t in types
-        ]
-        _write(dumps(listed, pretty=True) + b"\n")
+        _write(dumps(catalogue(types), pretty=True) + b"\n")
         return
     from rich.console import Console
     from rich.table import Table

@@ -1,5 +1,9 @@
 """The one door of the engine in production: every call takes the actor first, and permission is asked in one place."""
 
+import threading
+from collections.abc import Sequence
+
+from engine.api import NodeType
 from engine.runtime.bus import BusUnavailable
 from engine.runtime.intake import Overloaded
 from engine.runtime.parts import Parts
@@ -51,3 +55,10 @@ class Service:
         self.workflows = Workflows(parts)
         self.variables = Variables(parts)
         self.credentials = Credentials(parts)
+        self._catalogue = threading.Lock()
+
+    def node_types(self, actor: Actor) -> Sequence[NodeType]:
+        """The installed node types, by name. The first call imports them all."""
+        require(actor)
+        with self._catalogue:
+            return self.parts.registry.discover()

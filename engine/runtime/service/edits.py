@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import orjson
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import insert, text
 
@@ -13,6 +14,7 @@ from engine.runtime.ingress import ROUTES
 from engine.runtime.models import EditRow
 from engine.runtime.service.actor import Actor, require
 from engine.runtime.service.errors import BadRequest, EditConflict, NotFound
+from engine.runtime.service.listing import LIMIT, Page, bounded, page_of, place_of
 from engine.runtime.service.workflow_rows import Trigger, WorkflowRows, packed_workflow, storable_workflow
 from engine.workflow import Workflow
 
@@ -20,6 +22,8 @@ from engine.workflow import Workflow
 TRIES = 50
 MOST_BEHIND = 5_000
 AT_ONCE = 500
+# Larger edits, such as of pin data, are read by the tabs from the database.
+MOST_TOLD = 65_536
 
 INSERT = insert(EditRow.__table__)  # type: ignore[attr-defined]
 UPDATE = text(
@@ -100,6 +104,18 @@ class Edits(WorkflowRows):
             for row in rows
         )
 
+    def edits_page(
+        self, actor: Actor, workflow_id: str, *, after: int = 0, cursor: str | None = None, limit: int = LIMIT
+    ) -> Page[EditView]:
+        """As `edits_after`, in parts. Raises NotFound, BadRequest."""
+        place = place_of(cursor)
+        if place is not None:
+            if not place.isascii() or not place.isdecimal() or len(place) > 20:
+                raise BadRequest("this cursor leads nowhere", hint="Give back `next` as it came, or none.")
+            after = int(place)
+        found = self.edits_after(actor, workflow_id, after, limit=bounded(limit) + 1)
+        return page_of(found, limit, lambda edit: str(edit.seq), lambda edit: edit)
+
     def _change(
         self, actor: Actor, workflow_id: str, edit_of: Callable[[Workflow], Edit], seen_seq: int | None
     ) -> EditView:
@@ -137,7 +153,7 @@ class Edits(WorkflowRows):
             if self._commit(values, row.draft_seq, packed, after, webhooks):
                 self._keep(workflow_id, packed, after)
                 done = EditView(seq=row.draft_seq + 1, edit=written, actor=actor.name, client=actor.client, at_ms=now)
-                self._tell((f"workflow:{workflow_id}", done.model_dump()), *self._draft_routes(webhooks))
+                self._tell((f"workflow:{workflow_id}", _told(done, len(values["edit"]))), *self._draft_routes(webhooks))
                 return done
         raise EditConflict("others", row.draft_seq, ["it, again and again"])
 
@@ -175,6 +191,16 @@ class Edits(WorkflowRows):
     def _draft_routes(webhooks: list[Trigger] | None) -> list[tuple[str, dict[str, Any]]]:
         """The word that test addresses changed, where they did."""
         return [(ROUTES, {})] if webhooks else []
+
+
+def _told(done: EditView, size: int) -> dict[str, Any]:
+    """The edit as the other tabs hear of it: without what it is where it is large, or holds what the bus cannot."""
+    told = done.model_dump()
+    try:
+        is_plain = size <= MOST_TOLD and bool(orjson.dumps(told))
+    except TypeError:
+        is_plain = False
+    return told if is_plain else {**told, "edit": None}
 
 
 def _number(seq: int) -> int:

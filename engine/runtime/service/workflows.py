@@ -25,6 +25,10 @@ INSERT = text(
     "INSERT INTO workflow (id, project_id, name, draft, draft_seq, tags, when_full, created_ms, updated_ms) "
     "VALUES (:id, :project, :name, :draft, 0, :tags, 'queue', :now, :now)"
 )
+LISTED = (
+    "SELECT w.id, w.name, w.tags, w.draft_seq, w.revision_id, r.number, w.created_ms, w.updated_ms "
+    "FROM workflow w LEFT JOIN revision r ON r.id = w.revision_id"
+)
 
 
 class WorkflowLine(BaseModel):
@@ -143,11 +147,7 @@ class Workflows(Publishing):
             # The JSON of a tag stands in the JSON of its list, and nowhere else: quotes inside tags are escaped.
             found.append("instr(w.tags, :tag) > 0" if self._store.is_sqlite else "strpos(w.tags, :tag) > 0")
             values["tag"] = dumps(storable(tag, "a tag")).decode()
-        statement = text(
-            "SELECT w.id, w.name, w.tags, w.draft_seq, w.revision_id, r.number, w.created_ms, w.updated_ms "
-            f"FROM workflow w LEFT JOIN revision r ON r.id = w.revision_id WHERE {' AND '.join(found)} "
-            "ORDER BY w.id DESC LIMIT :n"
-        )
+        statement = text(f"{LISTED} WHERE {' AND '.join(found)} ORDER BY w.id DESC LIMIT :n")
         with self._store.read() as connection:
             rows = connection.execute(statement, values).all()
         return page_of(rows, limit, lambda row: str(row.id), lambda row: WorkflowLine(**_line(row)))
