@@ -10,9 +10,9 @@ from typing import Annotated, Any
 import typer
 
 from engine.errors import DefinitionError, InvalidWorkflow, StudioError
+from studio import SAMPLES, commands
 
 RUN_FAILED, USAGE, INTERRUPTED = 1, 2, 130
-SAMPLES = Path(__file__).parent / "templates"
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -20,7 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # rich would double the time of --help
     help="Flowleaf: reactive, notebook-style workflows.",
-    epilog="Example: flowleaf run orders.json --output table",
+    epilog="Example: flowleaf up",
 )
 node_app = typer.Typer(
     no_args_is_help=True,
@@ -29,6 +29,7 @@ node_app = typer.Typer(
     epilog="Example: flowleaf node new acme.reverse",
 )
 app.add_typer(node_app, name="node")
+commands.add_to(app)
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
@@ -126,7 +127,7 @@ def nodes(
 
 @app.command(epilog="Example: flowleaf doctor")
 def doctor(debug: Debug = False) -> None:
-    """Check this installation: Python, settings, node packages, code nodes, files."""
+    """Check this installation: Python, settings, data, database, Redis, ports, node packages, code nodes, files."""
     from studio.doctor import examine
 
     raise typer.Exit(RUN_FAILED if examine(samples=SAMPLES) else 0)

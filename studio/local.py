@@ -33,7 +33,7 @@ def run_file(file: Path, options: Options, *, form: str, samples: Path) -> int:
     """Run a workflow file and print its result; gives the exit code."""
     settings = load_settings()
     registry = Registry()
-    workflow = load(_text(file), registry)
+    workflow = load(read_text(file), registry)
     if not workflow.nodes:
         raise DefinitionError(f"{file} has no nodes, so there is nothing to run")
     target = node_called(workflow, options.node) if options.node is not None else None
@@ -75,7 +75,8 @@ async def _run(
         await services.aclose()
 
 
-def _text(file: Path) -> str:
+def read_text(file: Path) -> str:
+    """The text of a workflow file. Raises DefinitionError."""
     try:
         return file.read_text(encoding="utf-8")
     except FileNotFoundError:

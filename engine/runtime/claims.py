@@ -271,3 +271,25 @@ class Claims:
                 ),
                 {**values, "excess": excess},
             )
+
+
+def lapse(store: Store, host: str, pid: int) -> None:
+    """End the lease of a worker process that is known to be dead: what it ran is recovered at once."""
+    with store.write() as connection:
+        connection.execute(
+            text("UPDATE worker SET lease_until_ms = 0 WHERE host = :host AND pid = :pid"), {"host": host, "pid": pid}
+        )
+
+
+def lapse_dead(store: Store) -> None:
+    """End the leases of this host's worker processes that are no more. Where no other host has the same name."""
+    host = socket.gethostname()
+    with store.read() as connection:
+        pids = list(connection.execute(text("SELECT pid FROM worker WHERE host = :host"), {"host": host}).scalars())
+    for pid in pids:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            lapse(store, host, pid)
+        except PermissionError:
+            continue
