@@ -1,6 +1,6 @@
 """What the caller of a webhook is answered, from the results of the execution that the call started."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from engine.events import NodeResult
@@ -28,11 +28,17 @@ def said(result: NodeResult) -> Answer | None:
 
 
 def answer_of(
-    workflow: Workflow, trigger_id: str, respond: str, execution_id: str, status: str, results: Mapping[str, NodeResult]
+    workflow: Workflow,
+    last: Sequence[tuple[str, str]],
+    respond: str,
+    execution_id: str,
+    status: str,
+    results: Mapping[str, NodeResult],
 ) -> Answer:
     """The answer of an execution that has ended.
 
     Args:
+        last: as `last_nodes` gives them for the trigger.
         respond: the webhook's param: `last_node` or `respond_node`.
         status: how the execution ended.
         results: node id -> result.
@@ -43,7 +49,7 @@ def answer_of(
                 return found
     if status == "succeeded":
         if respond == "last_node":
-            return Answer(200, _last(workflow, trigger_id, results))
+            return Answer(200, _last(last, results))
         return _problem(500, "webhook.no_answer", "the workflow ended without reaching a Respond node", execution_id)
     if status == "cancelled":
         return _problem(500, "execution.cancelled", "the execution was cancelled", execution_id)
@@ -63,14 +69,17 @@ def _problem(status: int, code: str, message: str, execution_id: str) -> Answer:
     return Answer(status, {"code": code, "message": message, "hint": hint, "execution_id": execution_id})
 
 
-def _last(workflow: Workflow, trigger_id: str, results: Mapping[str, NodeResult]) -> Any:
-    """The items of the last node; of several, by label. Only what the trigger leads to counts."""
-    graph = Graph(workflow)
+def last_nodes(workflow: Workflow, graph: Graph, trigger_id: str) -> tuple[tuple[str, str], ...]:
+    """Id and label of the nodes without successors that a trigger leads to."""
     reached = {trigger_id} | graph.descendants([trigger_id])
-    last = [node for node in workflow.nodes if node.id in reached and not graph.outgoing[node.id]]
+    return tuple((n.id, n.label) for n in workflow.nodes if n.id in reached and not graph.outgoing[n.id])
+
+
+def _last(last: Sequence[tuple[str, str]], results: Mapping[str, NodeResult]) -> Any:
+    """The items of the last node; of several, by label."""
     if len(last) == 1:
-        return rows_of(results.get(last[0].id))
-    return {node.label: rows_of(results.get(node.id)) for node in last}
+        return rows_of(results.get(last[0][0]))
+    return {label: rows_of(results.get(node_id)) for node_id, label in last}
 
 
 def rows_of(result: NodeResult | None) -> Any:

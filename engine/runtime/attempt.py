@@ -363,7 +363,8 @@ class Attempt:
         claim = self.claim
         if self.ready is not None and claim.trigger_id is not None:
             respond = self.ready.respond.get(claim.trigger_id, "last_node")
-            return answer_of(self.ready.workflow, claim.trigger_id, respond, claim.id, status, self.results)
+            last = self.ready.last.get(claim.trigger_id, ())
+            return answer_of(self.ready.workflow, last, respond, claim.id, status, self.results)
         return Answer(500, {**error.as_json(), "execution_id": claim.id}) if error is not None else None
 
 

@@ -20,7 +20,7 @@ WAITING = 5_000
 WAITING_BYTES = 256 * 2**20
 # Under load a little patience makes larger batches, each of which costs 0.5 ms of work, however small it is.
 BUSY_ORDERS = 8
-BUSY_S = 0.004
+BUSY_S = 0.002
 
 EXECUTION = insert(Execution.__table__)  # type: ignore[attr-defined]
 RECORD = insert(Record.__table__)  # type: ignore[attr-defined]

@@ -26,7 +26,7 @@ IDLE_S = 1.0
 BATCH = 500
 # Under load a little patience makes larger batches: each transaction costs 0.7 ms of work, however small it is.
 BUSY_ENTRIES = 8
-BUSY_S = 0.004
+BUSY_S = 0.002
 
 RECORD = insert(Record.__table__)  # type: ignore[attr-defined]
 ENDED = text(

@@ -12,6 +12,7 @@ from engine.errors import DefinitionError
 from engine.planner import Step, effects_of, plan
 from engine.program import Program, program_of
 from engine.registry import Registry
+from engine.runtime.answers import last_nodes
 from engine.runtime.packed import unpack_json
 from engine.runtime.store import Store
 from engine.workflow import Workflow, from_data
@@ -28,6 +29,7 @@ class Ready:
         writes: ids of nodes that change something outside.
         stops_on_crash: of those, the ones that wait for a person when their worker died.
         respond: trigger id -> at_once, last_node or respond_node.
+        last: trigger id -> id and label of the nodes without successors that it leads to.
         uses_vars: whether an expression reads `vars`.
     """
 
@@ -37,6 +39,7 @@ class Ready:
     writes: frozenset[str]
     stops_on_crash: frozenset[str]
     respond: Mapping[str, str]
+    last: Mapping[str, tuple[tuple[str, str], ...]]
     uses_vars: bool
 
 
@@ -57,6 +60,7 @@ def make_ready(workflow: Workflow, registry: Registry) -> Ready:
             for n in nodes
             if program.types[n.id].is_trigger
         },
+        {n.id: last_nodes(workflow, program.graph, n.id) for n in nodes if program.types[n.id].is_trigger},
         any("vars" in leaf.expression.uses for t in program.templates.values() for leaf in t.leaves),
     )
 

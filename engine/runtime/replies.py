@@ -92,4 +92,5 @@ class Replies:
         id_, status, revision_id, trigger_id = row
         ready = self._programs.load(revision_id)
         past = past_of(parts, self._payloads)
-        return answer_of(ready.workflow, trigger_id, ready.respond.get(trigger_id, ""), id_, status, past.results)
+        respond, last = ready.respond.get(trigger_id, ""), ready.last.get(trigger_id, ())
+        return answer_of(ready.workflow, last, respond, id_, status, past.results)

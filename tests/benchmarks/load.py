@@ -128,7 +128,11 @@ async def open_loop(url: str, body: bytes, connections: int, seconds: float, rat
 def summary(took: list[float], statuses: Counter[int], seconds: float) -> dict[str, Any]:
     """Counts and quantiles."""
     took.sort()
-    at = {q: round(took[min(int(len(took) * q / 100), len(took) - 1)] * 1000, 3) for q in (50, 90, 95, 99)} if took else {}
+    at = (
+        {q: round(took[min(int(len(took) * q / 100), len(took) - 1)] * 1000, 3) for q in (50, 90, 95, 99)}
+        if took
+        else {}
+    )
     return {
         "calls": len(took),
         "seconds": round(seconds, 3),
