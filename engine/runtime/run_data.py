@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Sequence
 from sqlalchemy import Connection, bindparam, text
 
 from engine.events import NodeResult
+from engine.planner import digest
 from engine.runtime.claims import Claim
 from engine.runtime.ids import now_ms
 from engine.runtime.payloads import Payloads
@@ -32,6 +33,11 @@ MANY = 500
 def owner_of(project_id: str, key: str) -> str:
     """The name under which a kept result needs its payload files."""
     return f"{project_id}/{key}"
+
+
+def held_key(key: str) -> str:
+    """Where it is kept what a held node would do: apart from what it gives once it has run."""
+    return digest(["held", key])
 
 
 def keep(claim: Claim, runs: Sequence[StoredRun], payloads: Payloads) -> Callable[[Connection], None]:
