@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 
 from engine.errors import InternalError
@@ -53,6 +54,7 @@ class Store:
             poolclass=QueuePool,
             pool_size=POOL,
             max_overflow=POOL,
+            pool_timeout=BUSY_S,
             connect_args={"check_same_thread": False, "timeout": BUSY_S},
         )
 
@@ -170,7 +172,10 @@ class _WriteLock:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        with self._threads:
+        # No longer than for another process: whoever waits here for one that is stuck has to be told as well.
+        if not self._threads.acquire(timeout=BUSY_S):
+            raise StoreUnavailable("another thread holds the database's write lock", hint="It is tried again.")
+        try:
             if self._file is None:
                 try:
                     self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -181,6 +186,8 @@ class _WriteLock:
                 yield
             finally:
                 fcntl.flock(self._file, fcntl.LOCK_UN)
+        finally:
+            self._threads.release()
 
     def _take(self, file: int) -> None:
         """Asks again and again: whoever waits in the system's own call cannot give up when a holder was stopped."""
@@ -234,7 +241,7 @@ def _translated() -> Iterator[None]:
         if exc.connection_invalidated:
             raise unavailable(exc) from exc
         raise
-    except TimeoutError as exc:  # of the pool
+    except PoolTimeout as exc:
         raise StoreUnavailable("too many calls wait for the database", hint="Try again in a moment.") from exc
 
 
