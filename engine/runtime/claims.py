@@ -44,6 +44,8 @@ class Claim(NamedTuple):
 COLUMNS = ", ".join(f"execution.{name}" for name in Claim._fields)
 QUEUED = "status = 'queued' AND limited = 0"
 LIMITED = "status = 'queued' AND limited = 1"
+# What takes a place of a workflow's limit: draft runs do not.
+COUNTED = "status = 'running' AND kind = 'published'"
 TAKEN = (
     "status = 'running', worker_id = :worker, fence = fence + 1, attempts = attempts + 1, "
     "started_ms = coalesce(started_ms, :now)"
@@ -88,25 +90,25 @@ class Claims:
         self._store = store
         self._lock = "" if store.is_sqlite else "FOR UPDATE SKIP LOCKED"
         self._claim = _claiming(f"{QUEUED} AND slot = :slot AND project_id = :project", self._lock)
-        self._claim_limited = _claiming(f"{LIMITED} AND workflow_id = :workflow", self._lock)
+        self._claim_limited = _claiming(f"{LIMITED} AND workflow_id = :workflow AND slot = :slot", self._lock)
         self._turn = 0
+        self._earlier = ""
         self.worker_id = ""
 
     def register(self) -> str:
-        """Begin a lease under a new id; what an earlier one of this very process ran is no longer its own."""
+        """Begin a lease under a new id; what an earlier one of this very worker ran is no longer its own."""
         worker_id = new_id()
         mine = {"id": worker_id, "host": socket.gethostname(), "pid": os.getpid(), "now": now_ms(), "lease": LEASE_MS}
         with self._store.write() as connection:
             connection.execute(
                 text(
                     "INSERT INTO worker (id, host, pid, started_ms, lease_until_ms) "
-                    f"VALUES (:id, :host, :pid, :now, {self._store.clock} + :lease)"  # noqa: S608
+                    f"VALUES (:id, :host, :pid, :now, {self._store.clock} + :lease)"
                 ),
                 mine,
             )
-            connection.execute(
-                text("UPDATE worker SET lease_until_ms = 0 WHERE host = :host AND pid = :pid AND id != :id"), mine
-            )
+            connection.execute(text("UPDATE worker SET lease_until_ms = 0 WHERE id = :id"), {"id": self._earlier})
+        self._earlier = worker_id
         self.worker_id = worker_id
         return worker_id
 
@@ -131,8 +133,17 @@ class Claims:
 
     def end(self) -> None:
         """Give the lease back: what still runs is recovered by others at once."""
+        mine = {"id": self.worker_id}
         with self._store.write() as connection:
-            connection.execute(text("UPDATE worker SET lease_until_ms = 0 WHERE id = :id"), {"id": self.worker_id})
+            connection.execute(text("UPDATE worker SET lease_until_ms = 0 WHERE id = :id"), mine)
+            # That it ended is not the fault of what it ran. Never below 1: it was begun, so nodes may have done half.
+            connection.execute(
+                text(
+                    "UPDATE execution SET attempts = CASE WHEN attempts > 1 THEN attempts - 1 ELSE attempts END "
+                    "WHERE worker_id = :id AND status = 'running'"
+                ),
+                mine,
+            )
             self.recover(connection)
 
     def recover(self, connection: Connection) -> int:
@@ -217,31 +228,33 @@ class Claims:
         claimed: list[Claim] = []
         for workflow_id in list(connection.execute(BUSY_WORKFLOWS).scalars()):
             # Locked, so that two workers do not both count the same free places.
-            found = connection.execute(
+            limit = connection.execute(
                 text(f"SELECT max_running, when_full FROM workflow WHERE id = :workflow {self._lock}"),  # noqa: S608
                 {"workflow": workflow_id},
             ).first()
-            if found is None:
+            if limit is None:
                 continue
-            most, when_full = found
+            most, when_full = limit
             running = connection.execute(
-                text("SELECT count(*) FROM execution WHERE workflow_id = :workflow AND status = 'running'"),
+                text(f"SELECT count(*) FROM execution WHERE workflow_id = :workflow AND {COUNTED}"),  # noqa: S608
                 {"workflow": workflow_id},
             ).scalar_one()
             if when_full == "cancel_oldest":
                 self._make_room(connection, workflow_id, most or 1, running)
             places = (most or 2**31) - running
-            room = min(places, min(left.values()))
-            taken = self._rows(connection, self._claim_limited, room, workflow=workflow_id) if room > 0 else []
-            for claim in taken:
-                if claim.slot in left:
-                    left[claim.slot] -= 1
+            taken: list[Claim] = []
+            for slot in [slot for slot, count in left.items() if count > 0]:
+                room = min(places - len(taken), left[slot])
+                if room > 0:
+                    found = self._rows(connection, self._claim_limited, room, workflow=workflow_id, slot=slot)
+                    left[slot] -= len(found)
+                    taken += found
             claimed += taken
             if when_full == "skip" and len(taken) >= places:
                 connection.execute(
                     text(
                         "UPDATE execution SET status = 'skipped', finished_ms = :now "
-                        f"WHERE workflow_id = :workflow AND {LIMITED}"  # noqa: S608
+                        f"WHERE workflow_id = :workflow AND {LIMITED}"
                     ),
                     {"workflow": workflow_id, "now": now_ms()},
                 )
@@ -253,7 +266,7 @@ class Claims:
         connection.execute(
             text(
                 "UPDATE execution SET status = 'cancelled', finished_ms = :now WHERE id IN ("
-                f"SELECT id FROM execution WHERE workflow_id = :workflow AND {LIMITED} "  # noqa: S608
+                f"SELECT id FROM execution WHERE workflow_id = :workflow AND {LIMITED} "
                 "ORDER BY id DESC LIMIT 1000000 OFFSET :most)"
             ),
             values,
@@ -267,7 +280,7 @@ class Claims:
             connection.execute(
                 text(
                     "UPDATE execution SET cancel = 1 WHERE id IN (SELECT id FROM execution "
-                    "WHERE workflow_id = :workflow AND status = 'running' ORDER BY id LIMIT :excess)"
+                    f"WHERE workflow_id = :workflow AND {COUNTED} ORDER BY id LIMIT :excess)"
                 ),
                 {**values, "excess": excess},
             )
@@ -281,15 +294,7 @@ def lapse(store: Store, host: str, pid: int) -> None:
         )
 
 
-def lapse_dead(store: Store) -> None:
-    """End the leases of this host's worker processes that are no more. Where no other host has the same name."""
-    host = socket.gethostname()
-    with store.read() as connection:
-        pids = list(connection.execute(text("SELECT pid FROM worker WHERE host = :host"), {"host": host}).scalars())
-    for pid in pids:
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            lapse(store, host, pid)
-        except PermissionError:
-            continue
+def lapse_all(store: Store) -> None:
+    """End all leases. Only where no other worker can be: on SQLite, with the lock of the one worker held."""
+    with store.write() as connection:
+        connection.execute(text("UPDATE worker SET lease_until_ms = 0"))
