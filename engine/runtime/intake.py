@@ -11,6 +11,7 @@ from sqlalchemy import Connection, insert, text
 
 from engine.errors import InternalError
 from engine.runtime.ids import now_ms
+from engine.runtime.logs import get_logger
 from engine.runtime.models import Execution, Record
 from engine.runtime.store import Store, StoreUnavailable
 
@@ -31,6 +32,9 @@ SEEN = text(
     "WHERE seen.until_ms < :now RETURNING execution_id"
 )
 FIRST = text("SELECT execution_id FROM seen WHERE scope = :scope AND key = :key")
+SAME = text("UPDATE seen SET execution_id = :first WHERE scope = :scope AND key = :key")
+
+log = get_logger()
 
 
 class Overloaded(InternalError):
@@ -109,17 +113,14 @@ def execution_row(
 def insert_orders(connection: Connection, orders: Sequence[Order]) -> list[Accepted]:
     """Insert executions within a transaction; one answer each, in their order."""
     now = now_ms()
-    accepted: list[Accepted] = []
-    rows: list[Mapping[str, Any]] = []
-    records: list[dict[str, Any]] = []
-    for order in orders:
-        answer = _once(connection, order, now) if order.once else Accepted(order.row["id"])
-        accepted.append(answer)
-        if answer.first:
-            rows.append(order.row)
-            records.append({"execution_id": order.row["id"], "part": 0, "data": order.record})
-    if rows:
-        connection.execute(EXECUTION, rows)
+    accepted = [Accepted(order.row["id"]) for order in orders]
+    # By key, so that two processes with the same keys at once do not wait for each other in a circle.
+    for _, index in sorted((order.once, index) for index, order in enumerate(orders) if order.once):
+        accepted[index] = _once(connection, orders[index], now)
+    first = [order for order, answer in zip(orders, accepted, strict=True) if answer.first]
+    if first:
+        connection.execute(EXECUTION, [order.row for order in first])
+        records = [{"execution_id": order.row["id"], "part": 0, "data": order.record} for order in first]
         connection.execute(RECORD, records)
     return accepted
 
@@ -127,11 +128,13 @@ def insert_orders(connection: Connection, orders: Sequence[Order]) -> list[Accep
 def _once(connection: Connection, order: Order, now: int) -> Accepted:
     """Whether the order is the first with its keys; they are remembered then."""
     row = order.row
-    for once in order.once:
+    for number, once in enumerate(order.once):
         key = {"scope": once.scope, "key": once.key}
-        mine = {**key, "project_id": row["project_id"], "execution_id": row["id"], "until_ms": once.until_ms}
-        if connection.execute(SEEN, {**mine, "now": now}).first() is None:
+        values = {**key, "project_id": row["project_id"], "execution_id": row["id"], "until_ms": once.until_ms}
+        if connection.execute(SEEN, {**values, "now": now}).first() is None:
             first: str = connection.execute(FIRST, key).scalar_one()
+            for mine in order.once[:number]:  # these were new: from now on they stand for the first one as well
+                connection.execute(SAME, {"scope": mine.scope, "key": mine.key, "first": first})
             return Accepted(first, first=False)
     return Accepted(row["id"])
 
@@ -165,6 +168,8 @@ class Intake:
             StoreUnavailable: the database cannot be used; nothing was accepted.
             Overloaded: too much waits already.
         """
+        if self._closing:
+            raise StoreUnavailable("this process is about to end", hint="Try again in a moment.")
         if len(self._waiting) >= WAITING or self._waiting_bytes > WAITING_BYTES:
             raise Overloaded("too many calls wait to be accepted", hint="Try again in a moment.")
         answer: asyncio.Future[Accepted] = asyncio.get_running_loop().create_future()
@@ -202,8 +207,14 @@ class Intake:
             for waiting in batch if len(batch) > 1 else ():
                 self._insert([waiting])
         else:
-            self._committed([order for order, answer in zip(orders, accepted, strict=True) if answer.first])
+            self._wake([order for order, answer in zip(orders, accepted, strict=True) if answer.first])
             self._tell(batch, accepted)
+
+    def _wake(self, orders: Sequence[Order]) -> None:
+        try:
+            self._committed(orders)
+        except Exception:
+            log.exception("workers could not be woken")
 
     def _tell(self, batch: Sequence[_Waiting], answers: Sequence[Accepted | Exception]) -> None:
         def tell() -> None:
