@@ -102,7 +102,7 @@ class Claims:
         with self._store.write() as connection:
             connection.execute(
                 text(
-                    "INSERT INTO worker (id, host, pid, started_ms, lease_until_ms) "
+                    "INSERT INTO worker (id, host, pid, started_ms, lease_until_ms) "  # noqa: S608
                     f"VALUES (:id, :host, :pid, :now, {self._store.clock} + :lease)"
                 ),
                 mine,
@@ -219,6 +219,13 @@ class Claims:
                 waiting = still
         return claimed
 
+    def again(self, connection: Connection, claim: Claim) -> Claim:
+        """The claim with a higher fence, so that what runs by an earlier one of this worker writes nothing."""
+        found = connection.execute(
+            text("UPDATE execution SET fence = fence + 1 WHERE id = :id RETURNING fence"), {"id": claim.id}
+        )
+        return claim._replace(fence=found.scalar_one())
+
     def _rows(self, connection: Connection, statement: TextClause, count: int, **where: str) -> list[Claim]:
         values = {"worker": self.worker_id, "now": now_ms(), "count": count, **where}
         return [Claim._make(row) for row in connection.execute(statement, values)]
@@ -253,7 +260,7 @@ class Claims:
             if when_full == "skip" and len(taken) >= places:
                 connection.execute(
                     text(
-                        "UPDATE execution SET status = 'skipped', finished_ms = :now "
+                        "UPDATE execution SET status = 'skipped', finished_ms = :now "  # noqa: S608
                         f"WHERE workflow_id = :workflow AND {LIMITED}"
                     ),
                     {"workflow": workflow_id, "now": now_ms()},
@@ -261,11 +268,11 @@ class Claims:
         return claimed
 
     def _make_room(self, connection: Connection, workflow_id: str, most: int, running: int) -> None:
-        """Cancel the oldest, so that the newest `most` are left: those queued at once, those running by their worker."""
+        """Cancel the oldest, so that the newest `most` are left: queued ones at once, running ones by their worker."""
         values = {"workflow": workflow_id, "most": most, "now": now_ms()}
         connection.execute(
             text(
-                "UPDATE execution SET status = 'cancelled', finished_ms = :now WHERE id IN ("
+                "UPDATE execution SET status = 'cancelled', finished_ms = :now WHERE id IN ("  # noqa: S608
                 f"SELECT id FROM execution WHERE workflow_id = :workflow AND {LIMITED} "
                 "ORDER BY id DESC LIMIT 1000000 OFFSET :most)"
             ),
@@ -279,7 +286,7 @@ class Claims:
         if excess > 0:
             connection.execute(
                 text(
-                    "UPDATE execution SET cancel = 1 WHERE id IN (SELECT id FROM execution "
+                    "UPDATE execution SET cancel = 1 WHERE id IN (SELECT id FROM execution "  # noqa: S608
                     f"WHERE workflow_id = :workflow AND {COUNTED} ORDER BY id LIMIT :excess)"
                 ),
                 {**values, "excess": excess},
