@@ -35,8 +35,8 @@ from engine.runtime.turns import INSTALLATION, hold
 
 # Of uncompressed lines in one member.
 MEMBER_BYTES = 32 * 2**20
-# Rows fetched at a time: a request may be 16 MB.
-FETCH = 50
+# Rows fetched at a time; of tables with bytes in them fewer, for a request may be 16 MB.
+FETCH, FETCH_LARGE = 500, 8
 LEVEL = 6
 # Longer than copying the payload files takes; a backup that is killed leaves no more behind than this.
 HOLD_MS = 6 * 3_600_000
@@ -159,8 +159,8 @@ def _write_table(draft: _Draft, connection: Connection, table: Table) -> TableFa
     statement = select(table)
     if table.name == "setting":
         statement = statement.where(table.c.project_id != INSTALLATION)
-    found = connection.execute(statement, execution_options={"yield_per": FETCH})
     binary = binary_columns(table)
+    found = connection.execute(statement, execution_options={"yield_per": FETCH_LARGE if binary else FETCH})
     lines = _Lines(row_as_line(row, binary) for row in found)
     members: list[str] = []
     while lines.are_left:
