@@ -21,7 +21,7 @@ class Past:
 
     Attributes:
         results: node id -> how its run ended.
-        outcomes: node id -> item index -> what that item of a write node gave, where the node has not ended.
+        outcomes: node id -> item index -> what that item of a write node gave, where the node has not succeeded.
         started: ids of write nodes that were about to run.
     """
 
@@ -40,8 +40,9 @@ def past_of(parts: Sequence[bytes], payloads: Payloads) -> Past:
             past.outcomes.setdefault(node_id, {}).update(outcomes)
         for run in bundle.runs:
             past.results[run.node_id] = run.result
-    for node_id in past.results:
-        past.outcomes.pop(node_id, None)
+    for node_id, result in past.results.items():
+        if not result.stops:
+            past.outcomes.pop(node_id, None)
     return past
 
 
