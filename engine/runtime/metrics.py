@@ -15,6 +15,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from redis.exceptions import RedisError
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 
 from engine.runtime.claims import PAIRS
 from engine.runtime.ids import now_ms, time_of
@@ -39,7 +40,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 QUEUED = text(
     "SELECT count(*) FROM (SELECT 1 FROM execution WHERE status = 'queued' AND limited = 0 AND slot = :slot "
-    "LIMIT :count) AS some"
+    "LIMIT :count) AS few"
 )
 FIRST = text(
     "SELECT id FROM execution WHERE status = 'queued' AND limited = 0 AND slot = :slot AND project_id = :project "
@@ -47,14 +48,14 @@ FIRST = text(
 )
 LIMITED = text(
     "SELECT slot, count(*), min(id) FROM (SELECT slot, id FROM execution WHERE status = 'queued' AND limited = 1 "
-    "LIMIT :count) AS some GROUP BY slot"
+    "LIMIT :count) AS few GROUP BY slot"
 )
-RUNNING = text("SELECT count(*) FROM (SELECT 1 FROM execution WHERE status = 'running' LIMIT :count) AS some")
+RUNNING = text("SELECT count(*) FROM (SELECT 1 FROM execution WHERE status = 'running' LIMIT :count) AS few")
 # The first condition is that of the index, which SQLite only uses where it stands there word for word.
 OTHERS = text(
     "SELECT count(*) FROM (SELECT 1 FROM execution "
     "WHERE status IN ('failed', 'needs_decision', 'cancelled', 'skipped', 'waiting') "
-    "AND project_id = :project AND status = :status LIMIT :count) AS some"
+    "AND project_id = :project AND status = :status LIMIT :count) AS few"
 )
 PROJECT_IDS = text("SELECT DISTINCT project_id FROM workflow LIMIT :count")
 
@@ -193,7 +194,7 @@ def installation(parts: Parts, redis_up: bool) -> Iterator[GaugeMetricFamily]:
     try:
         with parts.store.read() as connection:
             found = list(_from_database(parts.store, connection))
-    except StoreUnavailable:
+    except (StoreUnavailable, DBAPIError):  # the last: PostgreSQL without its tables
         found = []
     yield GaugeMetricFamily("flowleaf_database_up", "Whether the database answers.", value=float(bool(found)))
     yield from found
