@@ -7,15 +7,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import text
 
-from engine.convert import dumps, loads
+from engine.convert import dumps
 from engine.registry import Registry
 from engine.run import LocalServices
 from engine.runtime import schema
@@ -58,21 +59,19 @@ class Published:
 
 @dataclass
 class Place:
-    """An installation: its database, payload folder and Redis.
-
-    Attributes:
-        committed: SQL to see it by.
-    """
+    """An installation: its database, payload folder and Redis, with what tests ask and change."""
 
     database_url: str
     folder: Path
     redis_url: str = NO_REDIS
     store: Store = field(init=False)
     payloads: Payloads = field(init=False)
+    payloads_folder: Path = field(init=False)
 
     def __post_init__(self) -> None:
         self.store = Store(self.database_url)
-        self.payloads = Payloads(self.folder / "payloads")
+        self.payloads_folder = self.folder / "payloads"
+        self.payloads = Payloads(self.payloads_folder)
 
     def rows(self, statement: str, **values: Any) -> list[Any]:
         """What a statement finds."""
@@ -204,7 +203,7 @@ def vault() -> Vault:
 
 def order(
     published: Published,
-    items: Sequence[Mapping[str, Any]] | None = ({},),
+    items: Sequence[Mapping[str, Any]] = ({},),
     *,
     once: tuple[Once, ...] = (),
     kind: str = "published",
@@ -334,9 +333,14 @@ async def _work(database_url: str, folder: str, redis_url: str) -> None:
         await asyncio.Event().wait()
 
 
-def json_of(data: bytes) -> Any:
-    """The value of a JSON text."""
-    return loads(data)
+def on_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """A test that is a coroutine, run on an event loop of its own."""
+
+    @wraps(test)
+    def run(*args: Any, **kwargs: Any) -> None:
+        asyncio.run(test(*args, **kwargs))
+
+    return run
 
 
 if __name__ == "__main__":
