@@ -15,13 +15,17 @@ from engine.runtime.service import (
     BadRequest,
     BusUnavailable,
     EditConflict,
+    EffectsAhead,
+    HeldBefore,
     InUse,
     NotAllowed,
     NotFound,
+    NotPublished,
     Overloaded,
     ProblemView,
     StoreUnavailable,
     Taken,
+    WrongStatus,
 )
 
 # The first class that fits decides; every other StudioError is our own fault: 500.
@@ -31,6 +35,10 @@ STATUS: tuple[tuple[type[StudioError], int], ...] = (
     (Taken, 409),
     (InUse, 409),
     (EditConflict, 409),
+    (EffectsAhead, 409),
+    (HeldBefore, 409),
+    (NotPublished, 409),
+    (WrongStatus, 409),
     (BadRequest, 422),
     (DefinitionError, 422),
     (NodeError, 422),
@@ -111,7 +119,8 @@ def answer_errors(app: FastAPI) -> None:
                 "Each of `problems` has its place and what to do.",
                 problems=[ProblemView.of(problem).model_dump() for problem in exc.problems],
             )
-        return error(status_of(exc), exc.code, exc.message, exc.hint)
+        more = {"nodes": list(exc.nodes)} if isinstance(exc, EffectsAhead) else {}
+        return error(status_of(exc), exc.code, exc.message, exc.hint, **more)
 
     @app.exception_handler(RequestValidationError)
     def validation_error(request: Request, exc: RequestValidationError) -> Json:

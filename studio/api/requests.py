@@ -1,6 +1,6 @@
 """What routes are given: who asks, the service, bodies that are read as strictly as stored ones and not without end."""
 
-import re
+import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
@@ -9,13 +9,14 @@ from fastapi.routing import APIRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from engine.convert import loads
-from engine.runtime.service import Actor, NotAllowed, Service
+from engine.runtime.service import Actor, NotAllowed, Service, is_deeper
 from studio.api.answers import error
 
 MOST_BYTES = 16 * 2**20
 # Deeper bodies are of no use to anyone, and more than what reads them can go down.
-DEEPEST = 200
-BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"|([\[{])|([\]}])', re.DOTALL)
+DEEPEST = 120
+# Larger bodies are read in a thread: meanwhile the event loop answers others.
+MOST_AT_ONCE = 100_000
 
 
 def actor_of(request: Request) -> Actor:
@@ -50,13 +51,18 @@ class StrictRequest(Request):
         """The value of the body."""
         if not hasattr(self, "_json"):
             body = await self.body()
-            if is_too_deep(body):
-                raise HTTPException(400, f"the body is nested more than {DEEPEST} deep")
-            try:
-                self._json = loads(body)
-            except ValueError as exc:
-                raise HTTPException(400, f"the body is no JSON: {exc}") from exc
+            self._json = _value(body) if len(body) < MOST_AT_ONCE else await asyncio.to_thread(_value, body)
         return self._json
+
+
+def _value(body: bytes) -> Any:
+    try:
+        value = loads(body)
+    except ValueError as exc:
+        raise HTTPException(400, f"the body is no JSON: {exc}") from exc
+    if is_deeper(value, DEEPEST):
+        raise HTTPException(400, f"the body is nested more than {DEEPEST} deep")
+    return value
 
 
 class StrictRoute(APIRoute):
@@ -70,18 +76,6 @@ class StrictRoute(APIRoute):
             return await handle(StrictRequest(request.scope, request.receive))
 
         return strict
-
-
-def is_too_deep(text: bytes) -> bool:
-    """Whether brackets stand in brackets too often; those inside texts do not count."""
-    if text.count(b"[") + text.count(b"{") <= DEEPEST:
-        return False
-    depth = 0
-    for opens, closes in BRACKETS.findall(text):
-        depth += bool(opens) - bool(closes)
-        if depth > DEEPEST:
-            return True
-    return False
 
 
 class Bounded:

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from engine.runtime.service import Page, RevisionView, WorkflowLine, WorkflowView
 from engine.workflow import save
-from studio.api.requests import DEEPEST, Cursor, Door, Limit, StrictRoute, Who, body_of, is_too_deep
+from studio.api.requests import Cursor, Door, Limit, StrictRoute, Who, body_of
 
 router = APIRouter(prefix="/workflows", tags=["workflows"], route_class=StrictRoute)
 
@@ -149,8 +149,6 @@ def _file_text(body: bytes) -> str:
         text = body.decode()
     except UnicodeDecodeError as exc:
         raise HTTPException(400, f"the body is not UTF-8: byte {exc.start} cannot be read") from exc
-    if is_too_deep(body):
-        raise HTTPException(400, f"the body is nested more than {DEEPEST} deep")
     if text.lstrip("\ufeff \t\r\n")[:1] not in ("{", "[") and len(body) > MOST_YAML_BYTES:
         raise HTTPException(413, "a workflow file in YAML has at most 1 MB: send JSON")
     return text

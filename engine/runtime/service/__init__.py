@@ -7,12 +7,19 @@ from engine.api import NodeType
 from engine.runtime.bus import BusUnavailable
 from engine.runtime.intake import Overloaded
 from engine.runtime.parts import Parts
+from engine.runtime.programs import Programs
+from engine.runtime.service.actions import Actions, EffectsAhead, NotPublished, RunResult, WrongStatus
 from engine.runtime.service.actor import LOCAL_PROJECT, OWNER, Actor, NotAllowed, require
 from engine.runtime.service.credentials import Credentials, CredentialView
+from engine.runtime.service.drafts import Drafts, HeldBefore, Preview
 from engine.runtime.service.edits import EditView
 from engine.runtime.service.errors import BadRequest, EditConflict, InUse, NotFound, PathTaken, Taken
+from engine.runtime.service.executions import Count, ExecutionDetail, Executions, ExecutionView
+from engine.runtime.service.following import Following, Told
 from engine.runtime.service.listing import Page
 from engine.runtime.service.publishing import RevisionView
+from engine.runtime.service.run_data import OriginView, OutputPage, RunData
+from engine.runtime.service.storable import is_deeper
 from engine.runtime.service.variables import Variables, VariableView
 from engine.runtime.service.workflows import ProblemView, WorkflowLine, Workflows, WorkflowView
 from engine.runtime.store import StoreUnavailable
@@ -20,29 +27,47 @@ from engine.runtime.store import StoreUnavailable
 __all__ = [
     "LOCAL_PROJECT",
     "OWNER",
+    "Actions",
     "Actor",
     "BadRequest",
     "BusUnavailable",
+    "Count",
     "CredentialView",
     "Credentials",
+    "Drafts",
     "EditConflict",
     "EditView",
+    "EffectsAhead",
+    "ExecutionDetail",
+    "ExecutionView",
+    "Executions",
+    "Following",
+    "HeldBefore",
     "InUse",
     "NotAllowed",
     "NotFound",
+    "NotPublished",
+    "OriginView",
+    "OutputPage",
     "Overloaded",
     "Page",
     "PathTaken",
+    "Preview",
     "ProblemView",
     "RevisionView",
+    "RunData",
+    "RunResult",
     "Service",
     "StoreUnavailable",
     "Taken",
+    "Told",
     "VariableView",
     "Variables",
     "WorkflowLine",
     "WorkflowView",
     "Workflows",
+    "WrongStatus",
+    "is_deeper",
     "require",
 ]
 
@@ -55,6 +80,11 @@ class Service:
         self.workflows = Workflows(parts)
         self.variables = Variables(parts)
         self.credentials = Credentials(parts)
+        self.executions = Executions(parts)
+        self.actions = Actions(parts, Programs(parts.store, parts.registry), self.executions)
+        self.drafts = Drafts(parts, self.workflows)
+        self.run_data = RunData(parts)
+        self.following = Following(parts, self.executions)
         self._catalogue = threading.Lock()
 
     def node_types(self, actor: Actor) -> Sequence[NodeType]:

@@ -6,6 +6,7 @@ from engine.runtime.service.errors import BadRequest
 
 # Params are walked through by functions that call themselves, and written by libraries that give up at 250.
 DEEPEST = 100
+HOLDERS = (dict, list, tuple)
 
 
 def is_storable(text: str) -> bool:
@@ -22,14 +23,21 @@ def storable(text: str, what: str) -> str:
 
 def shallow(value: Any, what: str) -> Any:
     """The value. Raises BadRequest where lists and objects stand in it more than 100 deep."""
-    level = [value]
-    for _ in range(DEEPEST + 1):
+    if is_deeper(value, DEEPEST):
+        raise BadRequest(f"{what} is nested more than {DEEPEST} deep")
+    return value
+
+
+def is_deeper(value: Any, most: int) -> bool:
+    """Whether more than `most` lists and objects stand in each other."""
+    level = [value] if isinstance(value, HOLDERS) else []
+    for _ in range(most):
         level = [
             inner
             for outer in level
-            if isinstance(outer, (dict, list, tuple))
             for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, HOLDERS)
         ]
         if not level:
-            return value
-    raise BadRequest(f"{what} is nested more than {DEEPEST} deep")
+            return False
+    return bool(level)

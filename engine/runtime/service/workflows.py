@@ -8,13 +8,14 @@ from sqlalchemy import text
 from engine.checks import check
 from engine.convert import dumps, loads
 from engine.errors import InvalidWorkflow, Problem
+from engine.file_text import parse
 from engine.runtime.ids import new_id, now_ms
 from engine.runtime.programs import without_pins
 from engine.runtime.service.actor import Actor, require
 from engine.runtime.service.errors import BadRequest
 from engine.runtime.service.listing import LIMIT, Page, bounded, like, page_of, place_of
 from engine.runtime.service.publishing import Publishing
-from engine.runtime.service.storable import storable
+from engine.runtime.service.storable import shallow, storable
 from engine.runtime.service.workflow_rows import packed_workflow, storable_workflow
 from engine.workflow import Reading, Workflow, as_data, from_data, read
 
@@ -91,8 +92,7 @@ class Workflows(Publishing):
             InvalidWorkflow: it cannot be read; lists everything that is wrong with its form.
         """
         actor = require(actor)
-        found = read(file) if isinstance(file, str) else from_data(file)
-        return self._create(actor, found, tags)
+        return self._create(actor, _reading(file), tags)
 
     def _create(self, actor: Actor, found: Reading, tags: tuple[str, ...]) -> WorkflowView:
         if found.problems:
@@ -208,6 +208,16 @@ class Workflows(Publishing):
         else:
             workflow = self.revision_workflow(actor, workflow_id, revision)
         return workflow if pins else without_pins(workflow)
+
+
+def _reading(file: Any) -> Reading:
+    """What of a workflow file's text or data can be read. Raises BadRequest where it is nested too deeply."""
+    if isinstance(file, str):
+        try:
+            file = parse(file)
+        except ValueError:
+            return read(file)  # says where
+    return from_data(shallow(file, "the file"))
 
 
 def _line(row: Any) -> dict[str, Any]:
