@@ -34,6 +34,7 @@ DATABASE = 1  # where the url names none: not where the queue's maintenance list
 LIMIT_S = 0.2
 # Rows of the database that are counted at most: a scrape must stay cheap beside a long queue.
 COUNTED = 10_000
+COUNTED_OTHERS = 1_000  # those that have ended lie far apart: each is a page of its own
 PROJECTS = 50
 CACHED_S = 1.0
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -208,16 +209,16 @@ def _from_database(store: Store, connection: Connection) -> Iterator[GaugeMetric
         depth.add_metric([slot], depths[slot])
         age.add_metric([slot], max(now_ms() - time_of(oldest[slot]), 0) / 1000 if slot in oldest else 0)
     yield from (depth, age)
-    states = GaugeMetricFamily("flowleaf_executions", "Executions by status, counted up to 10,000.", labels=["status"])
+    states = GaugeMetricFamily("flowleaf_executions", "Executions by status, counted up to a bound.", labels=["status"])
     states.add_metric(["queued"], sum(depths.values()))
     states.add_metric(["running"], connection.execute(RUNNING, {"count": COUNTED}).scalar_one())
     projects = list(connection.execute(PROJECT_IDS, {"count": PROJECTS}).scalars())
     for status in UNUSUAL:
         counts = (
-            connection.execute(OTHERS, {"project": project, "status": status, "count": COUNTED}).scalar_one()
+            connection.execute(OTHERS, {"project": project, "status": status, "count": COUNTED_OTHERS}).scalar_one()
             for project in projects
         )
-        states.add_metric([status], min(sum(counts), COUNTED))
+        states.add_metric([status], min(sum(counts), COUNTED_OTHERS))
     yield states
     workers = text(f"SELECT count(*) FROM worker WHERE lease_until_ms > {store.clock}")  # noqa: S608
     alive = connection.execute(workers, {"now": now_ms()}).scalar_one()

@@ -21,6 +21,7 @@ DAY_MS = 86_400_000
 # One turn a minute, of at most this long: the rest comes with the next.
 TURN_S = 45.0
 FILES_EVERY_MS = 10 * 60_000
+COUNT_EVERY_MS = 10 * 60_000
 # Executions of one transaction, and the pause after it: who edits beside it waits for one such transaction at most.
 BATCH = 500
 PAUSE_S = 0.02
@@ -182,18 +183,24 @@ class _Project:
     def remove(self) -> None:
         """All passes, each by id: ids sort by time."""
         now = now_ms()
-        with self._store.read() as connection:
-            rules = rules_of(connection, self._project_id)
-            too_many = connection.execute(NTH, {"project": self._project_id, "kept": rules.executions - 1}).scalar()
         if now - self._seen.get("began_ms", 0) > AGAIN_MS:
             self._seen.clear()
             self._seen["began_ms"] = now
-        surplus = too_many or ""
+        with self._store.read() as connection:
+            rules = rules_of(connection, self._project_id)
+            surplus = self._surplus(connection, rules.executions, now)
         removed = self._pass("finished", FINISHED, max(_before(now, rules.days), surplus))
         removed += self._pass("drafts", f"{ENDED} AND kind != 'published'", _before(now, rules.drafts_days))
         removed += self._remove_all(self._failed(max(_before(now, rules.failed_days), surplus)))
         self._retention.count("executions", removed)
         self._retention.count("run_data", self._remove_run_data(now - rules.run_data_days * DAY_MS))
+
+    def _surplus(self, connection: Connection, kept: int, now: int) -> str:
+        """The id below which there are too many. Found out now and then: it counts a million rows where there are."""
+        if self._seen.get("kept") != kept or now - self._seen.get("counted_ms", 0) > COUNT_EVERY_MS:
+            found = connection.execute(NTH, {"project": self._project_id, "kept": kept - 1}).scalar()
+            self._seen |= {"kept": kept, "counted_ms": now, "surplus": found or ""}
+        return str(self._seen["surplus"])
 
     def _pass(self, name: str, which: str, before: str) -> int:
         """Remove those of `which` up to an id, from where the last turn came to."""
