@@ -39,7 +39,10 @@ def past_of(parts: Sequence[bytes], payloads: Payloads) -> Past:
         for node_id, outcomes in bundle.items.items():
             past.outcomes.setdefault(node_id, {}).update(outcomes)
         for run in bundle.runs:
-            past.results[run.node_id] = run.result
+            # What a draft run reused is written down without its outputs, which lie under its key; what a retry takes
+            # over has no key, and its outputs.
+            if run.status != "reused" or run.key is None:
+                past.results[run.node_id] = run.result
     for node_id, result in past.results.items():
         if not result.stops:
             past.outcomes.pop(node_id, None)

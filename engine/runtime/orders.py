@@ -18,6 +18,7 @@ class Order(NamedTuple):
         reads: node id -> digest of what it reads from outside, so that keys are those that were planned with.
         force: ids of nodes to run though their results are kept.
         sample: how many items the first nodes give at the most.
+        vars: of a draft run: the variables that its keys were made with; None takes those of the moment it runs.
     """
 
     items: Sequence[Mapping[str, Any]] | None = None
@@ -28,6 +29,7 @@ class Order(NamedTuple):
     reads: Mapping[str, str] = {}
     force: Sequence[str] = ()
     sample: int | None = None
+    vars: Mapping[str, Any] | None = None
 
 
 DEFAULTS = Order._field_defaults

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Sequence
 
 from sqlalchemy import Connection, bindparam, text
 
+from engine.errors import InternalError
 from engine.events import NodeResult
 from engine.planner import digest
 from engine.runtime.claims import Claim
@@ -89,6 +90,6 @@ def load_runs(
     for key, data in rows:
         try:
             found[key] = unpack(data, payloads, outputs=outputs).runs[0]
-        except FileNotFoundError:
+        except InternalError:  # its hint: run the node again
             continue
     return found

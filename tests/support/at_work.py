@@ -13,6 +13,7 @@ from sqlalchemy import text
 from engine.runtime import schema
 from engine.runtime.parts import Parts
 from engine.runtime.service import OWNER, ExecutionDetail, Preview, Service
+from engine.runtime.service.workflow_rows import packed_workflow
 from engine.runtime.settings import Settings
 from engine.runtime.worker import SLOTS, Worker
 from engine.workflow import Workflow, save
@@ -45,8 +46,6 @@ class AtWork:
 
     def change(self, workflow_id: str, workflow: Workflow) -> None:
         """Make the draft another one."""
-        from engine.runtime.service.workflow_rows import packed_workflow
-
         self.write("UPDATE workflow SET draft = :draft WHERE id = :id", id=workflow_id, draft=packed_workflow(workflow))
 
     def rows(self, statement: str, **values: Any) -> list[Any]:

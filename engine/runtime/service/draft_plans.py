@@ -13,9 +13,10 @@ from engine.planner import HoldReason, Step, effects_of, holds, plan, preview_ke
 from engine.program import Program, program_of
 from engine.registry import Registry
 from engine.run import reads
+from engine.runtime.orders import Order
 from engine.runtime.packed import unpack_json
 from engine.runtime.run_data import held_key
-from engine.workflow import Workflow
+from engine.workflow import Workflow, as_data
 
 Status = Literal["reused", "queued", "held", "waiting", "stale"]
 
@@ -66,6 +67,7 @@ class Start:
         items: the request; None where the trigger gives its pin data, or what it gives by itself.
         reads: of all nodes, as `plan` takes it.
         keys: node id -> preview key, of all nodes.
+        vars: the variables that the keys were made with.
     """
 
     workflow: Workflow
@@ -75,11 +77,25 @@ class Start:
     sample: int | None
     reads: Mapping[str, str]
     keys: Mapping[str, str]
+    vars: Mapping[str, Any]
 
     @property
     def all_keys(self) -> list[str]:
         """The keys of all nodes, and those of what they would do where they are held."""
         return [*self.keys.values(), *map(held_key, self.keys.values())]
+
+    def order(self, **more: Any) -> Order:
+        """What its execution is started with."""
+        templates = self.program.templates.values()
+        uses_vars = any("vars" in leaf.expression.uses for template in templates for leaf in template.leaves)
+        return Order(
+            items=self.items,
+            workflow=as_data(self.workflow),
+            reads=self.reads,
+            sample=self.sample,
+            vars=self.vars if uses_vars else None,
+            **more,
+        )
 
     def writes(self) -> list[str]:
         """Ids of the nodes that change something outside."""
@@ -126,7 +142,7 @@ def start_of(
         sample=sample,
         credential_revisions=known.credential_revisions,
     )
-    return Start(workflow, program, trigger_id, items, sample, found, preview_keys(program, found))
+    return Start(workflow, program, trigger_id, items, sample, found, preview_keys(program, found), known.vars)
 
 
 def _trigger(program: Program, known: Known, target: str | None) -> str | None:

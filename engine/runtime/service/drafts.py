@@ -30,7 +30,7 @@ from engine.runtime.service.draft_plans import KEPT, Known, NodePlan, Start, dra
 from engine.runtime.service.errors import BadRequest, NotFound
 from engine.runtime.service.listing import known_id
 from engine.runtime.store import chunks
-from engine.workflow import Workflow, as_data, from_data
+from engine.workflow import Workflow, from_data
 
 USED_MS = 3_600_000  # how exactly it is known when a kept result was used last
 MANY = 500
@@ -168,10 +168,7 @@ class Drafts:
         self._write_confirmed(actor, workflow_id, now_confirmed - known.confirmed, used_ms)
         execution_id = None
         if planned.runs:
-            order = Started(
-                items=start.items, workflow=as_data(start.workflow), target=target, held=planned.held,
-                reads=start.reads, force=tuple(force), sample=sample,
-            )  # fmt: skip
+            order = start.order(target=target, held=planned.held, force=tuple(force))
             execution_id = self._insert(actor, workflow_id, start, order)
         return Preview(
             workflow_id=workflow_id,
@@ -211,10 +208,7 @@ class Drafts:
             labels = ", ".join(f'"{node.label}"' for node in draft.nodes if node.id in planned.held)
             raise HeldBefore(f"this waits for {labels}", hint="Send that first.")
         self._write_confirmed(actor, workflow_id, confirmed - known.confirmed, used_ms)
-        order = Started(
-            items=start.items, workflow=as_data(start.workflow), target=node_id, reads=start.reads, force=(node_id,),
-            sample=sample,
-        )  # fmt: skip
+        order = start.order(target=node_id, force=(node_id,))
         return self._insert(actor, workflow_id, start, order, source="manual")
 
     def test_call(self, actor: Actor, route: Route, item: Mapping[str, Any]) -> str:
@@ -232,10 +226,7 @@ class Drafts:
         known = self._known(actor, route.workflow_id)
         items = [dict(item)]
         start = start_of(draft, self._parts.registry, known, trigger_id=route.node_id, items=items)
-        order = Started(
-            items=items, workflow=as_data(start.workflow), held=start.writes(), reads=start.reads,
-            force=(route.node_id,),
-        )  # fmt: skip
+        order = start.order(held=start.writes(), force=(route.node_id,))
         return self._insert(actor, route.workflow_id, start, order, kind="test", source="webhook")
 
     def test_answer(self, execution_id: str) -> Answer | None:

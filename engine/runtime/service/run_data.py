@@ -199,7 +199,7 @@ class RunData:
             run.node_id: run.key
             for data in parts
             for run in summaries(data, first=0).values()
-            if run.status == "reused" and run.key and not results[run.node_id].outputs
+            if run.status == "reused" and run.key
         }
         kept = load_kept(self._store, self._payloads, actor.project_id, list(set(keys.values())))
         return results | {node_id: kept[key] for node_id, key in keys.items() if key in kept}
