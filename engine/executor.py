@@ -108,6 +108,7 @@ class _Run:
         self.partial = partial
         self.sample = sample
         self.keys_of = execution_id
+        self.brief = False
         self.is_over = False  # nothing that still runs is waited for
         self.seq = 0
         self.status = "succeeded"

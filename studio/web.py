@@ -38,7 +38,8 @@ class _Web:
     def __init__(self, parts: Parts, signin: SignIn) -> None:
         self._parts = parts
         self._signin = signin
-        self._api = api_app(Service(parts))
+        self._service = Service(parts)
+        self._api = api_app(self._service)
         self._measures = Measures()
         self._hooks: Hooks | None = None
 
@@ -64,17 +65,20 @@ class _Web:
 
     async def _live(self, receive: Receive, send: Send) -> None:
         ingress, startup, shutdown = make_ingress(self._parts)
-        self._hooks = Hooks(ingress, limit_bytes=self._parts.settings.hook_limit_mb * 2**20)
+        tests = self._service.test_ingress()
+        self._hooks = Hooks(ingress, limit_bytes=self._parts.settings.hook_limit_mb * 2**20, test=tests)
         publishing: list[asyncio.Task[None]] = []
 
         async def begin() -> None:
             await startup()
+            await tests.start()
             publishing.append(asyncio.create_task(publish_metrics(self._parts, self._measures, "web")))
 
         async def end() -> None:
             for task in publishing:
                 task.cancel()
             await asyncio.gather(*publishing, return_exceptions=True)
+            await tests.close()
             await shutdown()
             await self._parts.close()
 

@@ -3,7 +3,9 @@
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from engine.convert import dumps
@@ -41,40 +43,20 @@ def problem(status: int, code: str, message: str, hint: str | None = None, **hea
     return Answer(status, body, {name.replace("_", "-"): value for name, value in headers.items()})
 
 
+class Ingress(ABC):
+    """Looks calls up and checks them; what is then done with one is `answer`'s. On one event loop."""
 
-
-class Ingress:
-    """Answers calls. On one event loop.
-
-    Args:
-        test: what answers calls of test addresses, given the route and the call's item.
-    """
-
-    def __init__(
-        self,
-        routes: Routes,
-        intake: Intake,
-        replies: Replies,
-        keyring: Keyring,
-        bus: Bus,
-        *,
-        reply_to: str,
-    ) -> None:
+    def __init__(self, routes: Routes, keyring: Keyring, bus: Bus) -> None:
         self._routes = routes
-        self._intake = intake
-        self._replies = replies
         self._keyring = keyring
         self._bus = bus
-        self._reply_to = reply_to
         self._refreshing: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Read the webhooks, and keep them up to date."""
-        try:
+        with suppress(StoreUnavailable):  # the first call tries again
             await asyncio.to_thread(self._routes.refresh)
-        except StoreUnavailable:
-            pass  # the first call tries again
         self._tasks = [asyncio.create_task(self._follow())]
 
     async def close(self) -> None:
@@ -162,7 +144,44 @@ class Ingress:
             "path": call.path,
         }, replay
 
+    @abstractmethod
     async def answer(self, allowed: "Allowed", call: Call) -> Answer:
+        """What the call is answered. Raises nothing."""
+
+    def late(self, execution_id: str) -> Answer:
+        """The answer where the workflow gave none in time."""
+        body = {
+            "code": "webhook.timeout",
+            "message": "the workflow gave no answer in time; it goes on",
+            "hint": "Ask for the execution, or give the webhook more time.",
+            "execution_id": execution_id,
+        }
+        return Answer(504, body)
+
+
+class Allowed(NamedTuple):
+    """A route that takes the call, and what the names in its path stand for."""
+
+    route: Route
+    names: dict[str, str]
+
+
+class PublishedIngress(Ingress):
+    """Answers calls to published webhooks: each is committed before it is answered.
+
+    Args:
+        reply_to: the process that the answers go to.
+    """
+
+    def __init__(
+        self, routes: Routes, intake: Intake, replies: Replies, keyring: Keyring, bus: Bus, *, reply_to: str
+    ) -> None:
+        super().__init__(routes, keyring, bus)
+        self._intake = intake
+        self._replies = replies
+        self._reply_to = reply_to
+
+    async def answer(self, allowed: Allowed, call: Call) -> Answer:
         """Accept the call and answer it as its webhook says. Raises nothing."""
         route = allowed.route
         made = await self.item(allowed, call)
@@ -191,14 +210,14 @@ class Ingress:
         reply = self._replies.expect(id_) if waits else None
         try:
             accepted = await self._intake.accept(Order(row, pack_items([item]), once))
-        except StoreUnavailable as exc:
-            if reply is not None:
+        except BaseException as exc:
+            if reply is not None:  # also where the caller has gone: it would be looked for until the end of the process
                 reply.cancel()
-            return unavailable(exc)
-        except Overloaded as exc:
-            if reply is not None:
-                reply.cancel()
-            return problem(429, exc.code, exc.message, exc.hint, retry_after=RETRY_AFTER_S)
+            if isinstance(exc, StoreUnavailable):
+                return unavailable(exc)
+            if isinstance(exc, Overloaded):
+                return problem(429, exc.code, exc.message, exc.hint, retry_after=RETRY_AFTER_S)
+            raise
         if reply is None:
             return Answer(202, {"execution_id": accepted.execution_id})
         return await self._wait(route, accepted, reply)
@@ -210,20 +229,7 @@ class Ingress:
         try:
             return await asyncio.wait_for(reply, float(route.params.get("timeout_s", 30)))
         except TimeoutError:
-            body = {
-                "code": "webhook.timeout",
-                "message": "the workflow gave no answer in time; it goes on",
-                "hint": "Ask for the execution, or give the webhook more time.",
-                "execution_id": accepted.execution_id,
-            }
-            return Answer(504, body)
-
-
-class Allowed(NamedTuple):
-    """A route that takes the call, and what the names in its path stand for."""
-
-    route: Route
-    names: dict[str, str]
+            return self.late(accepted.execution_id)
 
 
 def unavailable(exc: StoreUnavailable) -> Answer:
@@ -232,7 +238,7 @@ def unavailable(exc: StoreUnavailable) -> Answer:
                    retry_after=RETRY_AFTER_S)  # fmt: skip
 
 
-def dedupe_key(route: Route, item: Mapping[str, Any], body: bytes) -> Once | None:
+def dedupe_key(route: Route, item: dict[str, Any], body: bytes) -> Once | None:
     """What is to start one execution only. Raises ExpressionError where the call lacks what the key is made of."""
     mode = route.params.get("dedupe", "off")
     if mode == "off":
@@ -261,5 +267,3 @@ def _without_secret(kind: str, fields: Mapping[str, Any], headers: Mapping[str, 
     """The headers without the credential: items are stored and shown."""
     name = str(fields["name"]).lower() if kind == "header" else "authorization" if kind in ("bearer", "basic") else ""
     return {other: "***" if other == name else value for other, value in headers.items()}
-
-

@@ -26,7 +26,7 @@ metadata: MetaData = SQLModel.metadata
 
 
 def _id(**more: Any) -> Any:
-    return Field(sa_type=ID, **more)  # type: ignore[call-overload]
+    return Field(sa_type=ID, **more)
 
 
 def _ms(**more: Any) -> Any:

@@ -3,21 +3,22 @@
 import asyncio
 import hmac
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TypeAlias
 
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from engine.runtime.bus import BusUnavailable
-from engine.runtime.claims import lapse_dead
 from engine.runtime.ids import new_id
-from engine.runtime.ingress import Ingress
+from engine.runtime.ingress import Ingress, PublishedIngress
 from engine.runtime.intake import Intake
 from engine.runtime.keyring import Keyring
 from engine.runtime.parts import Parts
 from engine.runtime.programs import Programs
 from engine.runtime.replies import Replies
 from engine.runtime.routes import Routes
+from engine.runtime.schema_state import STATEMENT, newest_revision
 from engine.runtime.store import StoreUnavailable
 from engine.runtime.vault import load_key
 
@@ -37,7 +38,7 @@ def make_ingress(parts: Parts) -> tuple[Ingress, Step, Step]:
     intake = Intake(parts.store, parts.woken)
     replies = Replies(parts.store, parts.bus, Programs(parts.store, parts.registry), parts.payloads, topic)
     keyring = Keyring(parts.store, parts.vault)
-    ingress = Ingress(Routes(parts.store), intake, replies, keyring, parts.bus, reply_to=process_id)
+    ingress = PublishedIngress(Routes(parts.store), intake, replies, keyring, parts.bus, reply_to=process_id)
 
     async def startup() -> None:
         replies.start()
@@ -84,7 +85,7 @@ def front_counts(parts: Parts) -> dict[str, str]:
     """How many workflows and executions there are; counted up to a thousand."""
     with parts.store.read() as connection:
         return {
-            name: _capped(connection.execute(text(f"SELECT count(*) FROM ({rows} LIMIT 1001) AS some")).scalar_one())  # noqa: S608
+            name: _capped(connection.execute(text(f"SELECT count(*) FROM ({rows} LIMIT 1001) AS few")).scalar_one())  # noqa: S608
             for name, rows in COUNTED.items()
         }
 
@@ -94,24 +95,25 @@ def _capped(count: int) -> str:
 
 
 def prepare(parts: Parts) -> str:
-    """Bring the database to what this code needs, and free what dead workers held; says what was done.
+    """Bring the database to what this code needs; says what was done.
 
     Raises:
         StoreUnavailable: the database cannot be used now.
     """
-    from engine.runtime import schema  # noqa: PLC0415  Alembic costs a fifth of a second, and is needed here only
+    from engine.runtime import schema  # noqa: PLC0415  Alembic costs a fifth of a second, and is needed seldom
 
-    found, newest = schema.current(parts.store), schema.newest()
-    if found != newest:
+    found = schema.current(parts.store)
+    if found != schema.newest():
         schema.upgrade(parts.store)
-    if parts.store.is_sqlite:  # elsewhere another host may have the same name
-        lapse_dead(parts.store)
-    kind = "SQLite" if parts.store.is_sqlite else "PostgreSQL"
-    return f"{kind}, " + ("up to date" if found == newest else "made" if found is None else "brought up to date")
+    state = "made" if found is None else "up to date" if found == schema.newest() else "brought up to date"
+    return f"{'SQLite' if parts.store.is_sqlite else 'PostgreSQL'}, {state}"
 
 
 def require_schema(parts: Parts) -> None:
     """Raises DefinitionError, saying what to do, where the database is not what this code needs."""
+    with suppress(DBAPIError, StoreUnavailable), parts.store.read() as connection:
+        if connection.execute(text(STATEMENT)).scalar() == newest_revision():
+            return
     from engine.runtime import schema  # noqa: PLC0415  as above
 
     schema.require_current(parts.store)

@@ -20,6 +20,7 @@ from engine.runtime.service.listing import Page
 from engine.runtime.service.publishing import RevisionView
 from engine.runtime.service.run_data import OriginView, OutputPage, RunData
 from engine.runtime.service.storable import is_deeper
+from engine.runtime.service.test_calls import TestIngress
 from engine.runtime.service.variables import Variables, VariableView
 from engine.runtime.service.workflows import ProblemView, WorkflowLine, Workflows, WorkflowView
 from engine.runtime.store import StoreUnavailable
@@ -86,6 +87,10 @@ class Service:
         self.run_data = RunData(parts)
         self.following = Following(parts, self.executions)
         self._catalogue = threading.Lock()
+
+    def test_ingress(self) -> TestIngress:
+        """What answers calls to test addresses. On the event loop it is to run on."""
+        return TestIngress(self.parts, self.drafts, self.following)
 
     def node_types(self, actor: Actor) -> Sequence[NodeType]:
         """The installed node types, by name. The first call imports them all."""
