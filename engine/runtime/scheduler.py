@@ -41,8 +41,10 @@ DUE = text(
     "WHERE s.next_ms <= :now ORDER BY s.next_ms LIMIT :count"
 )
 NEXT = text("SELECT min(next_ms) FROM schedule WHERE next_ms > :now")
-# The condition is what makes one of two schedulers the one that fires.
-MOVE = text("UPDATE schedule SET next_ms = :next, last_ms = :last WHERE id = :id AND next_ms = :due")
+# The condition is what makes one of two schedulers the one that fires, and of the revision that is published now.
+MOVE = text(
+    "UPDATE schedule SET next_ms = :next, last_ms = :last WHERE id = :id AND next_ms = :due AND revision_id = :revision"
+)
 PUT_OFF = text("UPDATE schedule SET next_ms = :next WHERE id = :id AND next_ms = :due")
 
 log = get_logger()
@@ -226,7 +228,8 @@ def orders_of(one: Firing) -> list[Order]:
 
 def _move(connection: Connection, one: Firing) -> bool:
     last_ms = _ms(one.times[-1]) if one.times else one.row.next_ms
-    values = {"id": one.row.id, "due": one.row.next_ms, "next": one.next_ms, "last": last_ms}
+    row = one.row
+    values = {"id": row.id, "due": row.next_ms, "revision": row.revision_id, "next": one.next_ms, "last": last_ms}
     return connection.execute(MOVE, values).rowcount == 1
 
 

@@ -1,11 +1,13 @@
 """Schedulers in processes of their own, and what they started."""
 
+import json
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import text
 
@@ -16,12 +18,14 @@ ROOT = Path(__file__).parents[2]
 PROGRAM = """
 import asyncio, sys
 from pathlib import Path
+from engine.runtime.logs import configure_logs
 from engine.runtime.parts import Parts
 from engine.runtime.scheduler import Scheduler, run_until_signal
 from engine.runtime.settings import Settings
 
 async def main():
     home, database_url, redis_url = sys.argv[1:]
+    configure_logs("info", process="scheduler")
     parts = Parts(Settings(home=Path(home), database_url=database_url, redis_url=redis_url))
     await run_until_signal(Scheduler(parts))
     await parts.close()
@@ -32,15 +36,22 @@ asyncio.run(main())
 
 @contextmanager
 def scheduler_process(home: Path, database_url: str, redis_url: str) -> Iterator["subprocess.Popen[bytes]"]:
-    """A running scheduler: killed at the end, where it has not ended."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, str(home), database_url, redis_url], cwd=ROOT, stderr=subprocess.PIPE
-    )
+    """A running scheduler that logs to `scheduler.log`: killed at the end, where it has not ended."""
+    with (home / "scheduler.log").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, str(home), database_url, redis_url], cwd=ROOT, stderr=log
+        )
     try:
         yield process
     finally:
         process.kill()
-        process.communicate()
+        process.wait()
+
+
+def logged(home: Path, event: str) -> list[dict[str, Any]]:
+    """The lines of an event in the log of the schedulers; one that was cut off by a kill is left out."""
+    lines = [line for line in (home / "scheduler.log").read_text().splitlines() if line.endswith("}")]
+    return [line for line in map(json.loads, lines) if line["event"] == event]
 
 
 def started(store: Store) -> Counter[tuple[str, str]]:

@@ -130,6 +130,10 @@ def test_all_rows_and_files_come_back_on_the_same_and_the_other_database(source,
 
 def test_a_backup_made_while_executions_come_in_and_end_is_one_state(source, target, tmp_path):
     fill(source)
+    with source.store.write() as connection:
+        # Read between executions and their records, so that time passes there.
+        for number in range(5_000):
+            add(connection, "payload_use", hash="none", owner=str(number))
     ended = threading.Event()
     counter = iter(range(10**9))
 
@@ -157,6 +161,7 @@ def test_a_backup_made_while_executions_come_in_and_end_is_one_state(source, tar
                         )
         claims.end()
 
+    made_before = rows(source.store)["record"]
     threads = [threading.Thread(target=work) for _ in range(2)]
     for thread in threads:
         thread.start()
@@ -178,6 +183,8 @@ def test_a_backup_made_while_executions_come_in_and_end_is_one_state(source, tar
                 "queued",
                 None,
             )
+    owners = {owner for owner, _ in after["record"]}
+    assert owners <= {id_ for (id_,) in after["execution"]} | {owner for owner, _ in made_before}
     assert restored.queued > 0
     assert restored.rows["execution"] == result.rows["execution"] == len(after["execution"])
     for key, record in after["record"].items():

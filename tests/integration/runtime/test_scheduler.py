@@ -13,10 +13,10 @@ from engine.runtime import schema
 from engine.runtime.ids import now_ms
 from engine.runtime.ingress import ROUTES
 from engine.runtime.parts import Parts
-from engine.runtime.scheduler import BROKEN_MS, EXECUTIONS, Scheduler
+from engine.runtime.scheduler import BROKEN_MS, DUE, EXECUTIONS, Scheduler, firing
 from engine.runtime.settings import Settings
 from tests.support.rows import add_schedule
-from tests.support.schedulers import scheduler_process, started
+from tests.support.schedulers import logged, scheduler_process, started
 
 BERLIN = ZoneInfo("Europe/Berlin")
 
@@ -84,6 +84,13 @@ def test_two_schedulers_fire_each_due_time_once_though_some_are_killed(parts, tm
     seconds = range(begin // 1000, end // 1000 + 1)
     due = {(workflow, datetime.fromtimestamp(s, UTC).isoformat()) for workflow in workflows for s in seconds}
     assert due <= set(found)
+    with parts.store.read() as connection:
+        rows = dict(connection.execute(text("SELECT id, workflow_id FROM execution")).all())
+    lines = logged(tmp_path, "a schedule started an execution")
+    assert len(lines) > len(rows) / 2, "each is logged, but for what a kill came in between"
+    for line in lines:
+        assert rows[line["execution_id"]] == line["workflow_id"]
+        assert line["node_id"] == "clock"
     assert len(seconds) >= 6
 
 
@@ -174,6 +181,17 @@ def test_a_schedule_that_cannot_be_read_does_not_stand_in_the_way(parts):
     with parts.store.read() as connection:
         statement = text("SELECT next_ms FROM schedule WHERE workflow_id = :id")
         assert connection.execute(statement, {"id": broken}).scalar() == ms(at) + BROKEN_MS
+
+
+def test_a_schedule_published_anew_while_it_is_looked_at_does_not_start_the_old_revision(parts):
+    at = datetime(2026, 11, 23, 9, tzinfo=UTC)
+    schedule(parts, cron="0 9 * * *", next_ms=ms(at))
+    with parts.store.read() as connection:
+        (row,) = connection.execute(DUE, {"now": ms(at), "count": 1}).all()
+    with parts.store.write() as connection:
+        connection.execute(text("UPDATE schedule SET revision_id = 'new'"))
+    Scheduler(parts)._fire([firing(row, ms(at))], [], ms(at))
+    assert times(parts) == []
 
 
 def test_a_schedule_of_a_revision_that_is_gone_starts_nothing(parts):
