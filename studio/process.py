@@ -64,6 +64,7 @@ def _sockets(settings: Settings, inherited: tuple[int, ...]) -> list[socket.sock
 
 def run_worker(settings: Settings, *, pulse: int | None, slots: Mapping[str, int] | None = None) -> None:
     """Run executions."""
+    from engine.runtime.claims import lapse_all
     from engine.runtime.measures import Measures
     from engine.runtime.metrics import publish_metrics
     from engine.runtime.worker import SLOTS, Worker
@@ -72,6 +73,8 @@ def run_worker(settings: Settings, *, pulse: int | None, slots: Mapping[str, int
     parts = open_parts("worker", settings, supervised=pulse is not None)
     measures = Measures()
     lock = one_worker(parts) if parts.store.is_sqlite else None
+    if lock is not None:
+        lapse_all(parts.store)  # what an earlier one left is recovered at once
     # What the environment lacks is found out here, not in a thread.
     wakes = parts.wakes
 

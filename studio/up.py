@@ -16,6 +16,7 @@ from pathlib import Path
 from engine.errors import DefinitionError, InternalError, StudioError
 from engine.runtime.embedded import EmbeddedRedis
 from engine.runtime.locks import UP, FileLock, Locked
+from engine.runtime.schema_state import is_newest
 from engine.runtime.settings import Settings, load_settings
 from engine.runtime.supervisor import Program, Stopped, Supervisor, in_child
 from studio.listeners import listen
@@ -76,7 +77,7 @@ def up(host: str | None = None, port: int | None = None) -> None:
         if redis is not None:
             redis.start()
             steps.done("redis", "embedded")
-        steps.done("database", _prepared(environment))
+        steps.done("database", _prepared(settings, environment))
         load_token(home)
         supervisor.check()
         supervisor.start(lambda name, seconds: steps.done(name, "ready", seconds))
@@ -136,8 +137,10 @@ def _environment(settings: Settings, redis: EmbeddedRedis | None) -> dict[str, s
     return environment
 
 
-def _prepared(environment: Mapping[str, str]) -> str:
+def _prepared(settings: Settings, environment: Mapping[str, str]) -> str:
     """Migrate the database in a copy of this process; what was done. Raises what the copy raised."""
+    if settings.database_url is None and is_newest(settings.home / "flowleaf.db"):
+        return "SQLite, up to date"
 
     def prepare() -> str:
         from engine.runtime.parts import Parts
