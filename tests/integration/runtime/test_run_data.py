@@ -25,7 +25,7 @@ def published(place: AtWork, count: int) -> str:
     """An execution whose node `each` gave so many items `{"n", "even"}`."""
     drawn = chain(
         node("start", "core.manual"),
-        node("list", params={"fields": {"n": "{{ range(%d) | list }}" % count}}),
+        node("list", params={"fields": {"n": f"{{{{ range({count}) | list }}}}"}}),
         node("each", "core.split_out", {"field": "n"}),
         node("rows", params={"fields": {"even": "{{ item.n % 2 == 0 }}", "text": "item {{ item.n }}"}}),
     )
