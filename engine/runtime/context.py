@@ -1,9 +1,9 @@
-"""What the nodes of an execution may do outside: the services of `engine.context`, with a project's vars and secrets."""
+"""What the nodes of an execution may do outside: services of `engine.context`, with vars and secrets of a project."""
 
-import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from sqlalchemy import text
@@ -13,7 +13,7 @@ from engine.convert import loads
 from engine.errors import CredentialError, did_you_mean
 from engine.run import LocalServices
 from engine.runtime.credential_kinds import outgoing
-from engine.runtime.store import Store
+from engine.runtime.store import Store, patiently
 from engine.runtime.vault import Vault
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class ExecutionServices:
 
     async def credential(self, name: str) -> Mapping[str, str]:
         """The secret fields of a credential of the project. Raises CredentialError."""
-        return await asyncio.to_thread(self._outside.secret, self._project_id, name)
+        return await patiently(partial(self._outside.secret, self._project_id, name))
 
     async def run_code(
         self,

@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, insert, text
 
 from engine.runtime.answers import Answer
-from engine.runtime.claims import Claim, Claims
+from engine.runtime.claims import LIMITED, QUEUED, Claim, Claims
 from engine.runtime.ids import now_ms
+from engine.runtime.logs import get_logger
 from engine.runtime.models import Record
 from engine.runtime.store import Store, StoreUnavailable
 
@@ -29,11 +30,21 @@ BUSY_ENTRIES = 8
 BUSY_S = 0.002
 
 RECORD = insert(Record.__table__)  # type: ignore[attr-defined]
+# Of a batch whose commit may have gone well though nobody heard of it: its parts may be there.
+RECORD_AGAIN = text(
+    "INSERT INTO record (execution_id, part, data) VALUES (:execution_id, :part, :data) ON CONFLICT DO NOTHING"
+)
+REFUSED = (
+    '{"code": "internal.not_written", "message": "what this execution gave could not be written", '
+    '"hint": "This is a fault of Flowleaf; its log says more."}'
+)
 ENDED = text(
     "UPDATE execution SET status = :status, finished_ms = :finished_ms, error = :error, waiting = :waiting, "
     "worker_id = NULL WHERE id = :id"
 )
 USE = "INSERT INTO payload_use (hash, owner, project_id) VALUES (:hash, :owner, :project_id) ON CONFLICT DO NOTHING"
+
+log = get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +109,7 @@ class Journal:
         self._store = store
         self._claims = claims
         self._free = dict(slots)
+        self._running: dict[str, Claim] = {}
         self._claimed = claimed
         self._committed = committed
         self._lost = lost
@@ -108,11 +120,16 @@ class Journal:
         self._claiming = True
         self._looked_at = 0.0
         self._suspect = False
+        self._unsure = False  # whether the last transaction may have been committed though it failed
         lock = "" if store.is_sqlite else "FOR UPDATE"
         among = "IN (SELECT value FROM json_each(:ids))" if store.is_sqlite else "= ANY(CAST(:ids AS varchar[]))"
         self._held = text(f"SELECT id, fence, worker_id, status FROM execution WHERE id {among} {lock}")  # noqa: S608
         self._parts = text(
             f"SELECT execution_id, data FROM record WHERE execution_id {among} ORDER BY execution_id, part"  # noqa: S608
+        )
+        unknown = f"WHERE worker_id = :worker AND status = 'running' AND NOT id {among}"
+        self._give_back = text(
+            f"UPDATE execution SET status = 'queued', worker_id = NULL, attempts = attempts - 1 {unknown}"  # noqa: S608
         )
         self._thread = threading.Thread(target=self._work, name="journal", daemon=True)
         self.batches = 0
@@ -143,16 +160,23 @@ class Journal:
         with self._some:
             entries, self._entries = self._entries, deque()
             self._free = dict(slots)
+            self._running.clear()
         for entry in entries:
-            if entry.written is not None:
-                entry.written(False)
+            _guarded(entry.written, False)
 
     def release(self, claim: Claim) -> None:
         """Free the slot of a claim that ends without an entry."""
         with self._some:
-            if claim.worker_id == self._claims.worker_id:
-                self._free[claim.slot] += 1
+            if self._leaves(claim):
                 self._some.notify()
+
+    def _leaves(self, claim: Claim) -> bool:
+        """Whether the claim was among what runs here; its slot is free from now on."""
+        if self._running.get(claim.id) is not claim:
+            return False
+        del self._running[claim.id]
+        self._free[claim.slot] += 1
+        return True
 
     def check_lease(self) -> None:
         """The lease seems lost: look, and begin anew where it is."""
@@ -186,16 +210,39 @@ class Journal:
             try:
                 self._commit(batch)
             except StoreUnavailable:
+                self._unsure = True
                 # Kept and tried again. Nothing new is claimed meanwhile, so memory is bounded by the slots.
                 self.away_since = self.away_since or time.monotonic()
                 if self._closing:
                     return
                 time.sleep(wait_s)
                 wait_s = min(wait_s * 2, WAIT_S[1])
+            except Exception:  # this thread must not end: the worker would keep its lease and write nothing
+                log.exception("the database does not take a batch", entries=len(batch))
+                batch = self._without_refused(batch)
+                time.sleep(wait_s)
             else:
                 self.away_since = None
                 wait_s = WAIT_S[0]
                 batch = []
+
+    def _without_refused(self, batch: list[Entry]) -> list[Entry]:
+        """The batch to try again. What the database does not take fails its execution, and not its neighbours."""
+        for index, entry in enumerate(batch):
+            try:
+                self._commit([entry])
+            except StoreUnavailable:
+                return batch[index:]
+            except Exception:
+                log.exception("a result cannot be written", execution_id=entry.claim.id)
+                try:
+                    self._commit([Entry(entry.claim, status="failed", error=REFUSED)])
+                except StoreUnavailable:
+                    return batch[index:]
+                except Exception:
+                    log.exception("an execution cannot be ended", execution_id=entry.claim.id)
+                _guarded(entry.written, False)
+        return []
 
     def _wants_claims(self) -> bool:
         return self._claiming and self._wanted and any(self._free.values())
@@ -205,16 +252,19 @@ class Journal:
         now = time.monotonic()
         looks = now - self._looked_at > IDLE_S
         freed: dict[str, int] = {}
-        for entry in batch:
-            if entry.status is not None and entry.claim.worker_id == self._claims.worker_id:
-                freed[entry.claim.slot] = freed.get(entry.claim.slot, 0) + 1
+        ended = {entry.claim.id: entry.claim for entry in batch if entry.status is not None}
+        for claim in ended.values():
+            if self._running.get(claim.id) is claim:
+                freed[claim.slot] = freed.get(claim.slot, 0) + 1
         claims = self._claiming and (self._wanted or looks or bool(freed))
         if not claims and not any(entry.stores for entry in batch):
             self._tell(batch, [True] * len(batch))
             return
-        self._wanted = False  # a wake-up that comes from here on is not to be missed
+        if claims:  # else one that came since must not be forgotten
+            self._wanted = False  # a wake-up that comes from here on is not to be missed
         suspect, self._suspect = self._suspect, False
-        if not batch and not suspect and not self._something_queued(looks):
+        unsure = self._unsure
+        if not batch and not suspect and not unsure and not self._something_queued(looks):
             return
         free = {slot: count + freed.get(slot, 0) for slot, count in self._free.items()}
         found: list[Claim] = []
@@ -222,11 +272,23 @@ class Journal:
         holds = True
         with self._store.write(durable=bool(batch)) as connection:
             kept = self._write(connection, batch) if batch else []
-            if claims and any(free.values()):
+            if unsure:
+                # What was claimed by a commit whose answer got lost runs nowhere.
+                values = {"worker": self._claims.worker_id, "ids": self._ids(list(self._running))}
+                connection.execute(self._give_back, values)
+            if suspect or claims:
                 if looks:
                     self._claims.recover(connection)
                 holds = self._claims.holds(connection)
-                found = self._claims.claim(connection, free) if holds else []
+                found = self._claims.claim(connection, free) if claims and holds else []
+                # A server that crashed may have forgotten a claim made without a wait for its disk: what runs here by
+                # that one must not write what runs by the new one.
+                found = [
+                    self._claims.again(connection, claim)
+                    if claim.id in self._running and claim.id not in ended
+                    else claim
+                    for claim in found
+                ]
                 if found:
                     for execution_id, data in connection.execute(
                         self._parts, {"ids": self._ids([c.id for c in found])}
@@ -235,25 +297,31 @@ class Journal:
         if looks:
             self._looked_at = now
         self.batches += 1
+        self._unsure = False
         with self._some:
-            for slot, count in freed.items():
-                self._free[slot] += count
+            for claim in ended.values():
+                self._leaves(claim)
             for claim in found:
+                if (forgotten := self._running.get(claim.id)) is not None:
+                    self._leaves(forgotten)
+                self._running[claim.id] = claim
                 self._free[claim.slot] -= 1
             # Where as many were found as there was room for, more may wait.
             if found:
                 self._wanted = True
         self._tell(batch, kept)
         if found:
-            self._claimed([Claimed(claim, parts.get(claim.id, [])) for claim in found])
+            _guarded(self._claimed, [Claimed(claim, parts.get(claim.id, [])) for claim in found])
         if not holds:
             self._lost()
 
     def _something_queued(self, looks: bool) -> bool:
         """Whether it is worth taking the write lock: most looks of an idle worker find nothing."""
         with self._store.read() as connection:
-            if connection.execute(text("SELECT 1 FROM execution WHERE status = 'queued' LIMIT 1")).first():
-                return True
+            # One by one: each has an index of its own, and without one this looks at every execution there ever was.
+            for where in (QUEUED, LIMITED):
+                if connection.execute(text(f"SELECT 1 FROM execution WHERE {where} LIMIT 1")).first():  # noqa: S608
+                    return True
             if looks:
                 self._looked_at = time.monotonic()
                 lapsed = text(f"SELECT 1 FROM worker WHERE lease_until_ms <= {self._store.clock} LIMIT 1")  # noqa: S608
@@ -268,22 +336,21 @@ class Journal:
             for id_, fence, worker_id, status in connection.execute(self._held, {"ids": self._ids(ids)})
             if worker_id == self._claims.worker_id and status == "running"
         }
-        kept = [
-            mine.get(entry.claim.id) == entry.claim.fence and entry.claim.worker_id == self._claims.worker_id
-            for entry in batch
-        ]
+        kept: list[bool] = []
         records: list[dict[str, Any]] = []
         ended: list[dict[str, Any]] = []
         uses: list[dict[str, Any]] = []
         now = now_ms()
-        for entry, is_mine in zip(batch, kept, strict=True):
-            if not is_mine:
-                continue
+        for entry in batch:
             id_ = entry.claim.id
+            kept.append(mine.get(id_) == entry.claim.fence and entry.claim.worker_id == self._claims.worker_id)
+            if not kept[-1]:
+                continue
             if entry.data is not None:
                 records.append({"execution_id": id_, "part": entry.part, "data": entry.data})
             uses += [{"hash": hash_, "owner": id_, "project_id": entry.claim.project_id} for hash_ in entry.uses]
             if entry.status is not None:
+                mine.pop(id_, None)
                 finished = None if entry.status in ("waiting", "queued", "needs_decision") else now
                 ended.append(
                     {
@@ -297,7 +364,7 @@ class Journal:
             if entry.apart is not None:
                 entry.apart(connection)
         if records:
-            connection.execute(RECORD, records)
+            connection.execute(RECORD_AGAIN if self._unsure else RECORD, records)
         if uses:
             connection.execute(text(USE), uses)
         if ended:
@@ -312,7 +379,15 @@ class Journal:
     def _tell(self, batch: Sequence[Entry], kept: Sequence[bool]) -> None:
         written = [entry for entry, is_mine in zip(batch, kept, strict=True) if is_mine]
         if written:
-            self._committed(written)
+            _guarded(self._committed, written)
         for entry, is_mine in zip(batch, kept, strict=True):
-            if entry.written is not None:
-                entry.written(is_mine)
+            _guarded(entry.written, is_mine)
+
+
+def _guarded(call: Callable[[Any], None] | None, value: Any) -> None:
+    """Tell somebody. What is committed is committed, whatever they make of it."""
+    if call is not None:
+        try:
+            call(value)
+        except Exception:
+            log.exception("after a commit something failed")

@@ -6,12 +6,13 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from engine.registry import Registry
 from engine.run import LocalServices
 from engine.runtime.attempt import TELL_S, Attempt, Shared
-from engine.runtime.bus import Bus, Gap
+from engine.runtime.bus import Bus, BusUnavailable, Gap
 from engine.runtime.claims import BEAT_S, Claims
 from engine.runtime.context import Outside
 from engine.runtime.journal import Claimed, Entry, Journal
@@ -29,6 +30,10 @@ QUEUES = {"runs": ("async", "code", "heavy"), "drafts": ("draft",)}
 # What is not done so long after the word to stop is left to be recovered.
 STOP_S = 4.0
 CANCELS = "cancel"
+BROKE_OFF = (
+    '{"code": "internal", "message": "the execution broke off", '
+    '"hint": "This is a fault of Flowleaf; its log says more."}'
+)
 
 log = get_logger()
 
@@ -141,18 +146,21 @@ class Worker:
         now = time.time()
         for claim, parts in claimed:
             self._measures.waited(claim, now)
+            if claim.id in self._attempts:  # by a claim that the database has forgotten
+                self._attempts[claim.id][1].cancel()
             attempt = Attempt(claim, parts, self._shared)
             task = self._loop.create_task(attempt.run())
             self._attempts[claim.id] = (attempt, task)
-            task.add_done_callback(lambda done, id_=claim.id: self._gone(id_, done))
+            task.add_done_callback(partial(self._gone, claim.id))
 
     def _gone(self, id_: str, task: "asyncio.Task[None]") -> None:
         if id_ in self._attempts and self._attempts[id_][1] is task:
             attempt, _ = self._attempts.pop(id_)
-            if not attempt.ended:
+            if not task.cancelled() and (exc := task.exception()) is not None:
+                log.error("an attempt broke off", execution_id=id_, exc_info=exc)
+                self._journal.put(Entry(attempt.claim, status="failed", error=BROKE_OFF))
+            elif not attempt.ended:
                 self._journal.release(attempt.claim)
-        if not task.cancelled() and (exc := task.exception()) is not None:
-            log.error("an attempt broke off", execution_id=id_, exc_info=exc)
 
     def _on_committed(self, entries: Sequence[Entry]) -> None:
         """In the journal's thread, after a commit: publish what is now true."""
@@ -171,7 +179,8 @@ class Worker:
                     self._changed.setdefault(claim.project_id, []).append(change)
         messages += [(reply_topic(process_id), {"answers": found}) for process_id, found in answers.items()]
         if messages:
-            self._bus.publish_many_sync(messages)
+            with suppress(BusUnavailable):  # its followers are told of a gap; who waits for an answer looks itself
+                self._bus.publish_many_sync(messages)
 
     def _on_lost(self) -> None:
         """The lease lapsed: all that runs here belongs to others now. Begin anew under another id."""
@@ -193,6 +202,9 @@ class Worker:
             try:
                 cancelled = self._claims.beat()
             except StoreUnavailable:
+                continue
+            except Exception:  # a heart that stops takes all that runs here with it
+                log.exception("a heartbeat failed")
                 continue
             if cancelled is None:
                 self._journal.check_lease()
