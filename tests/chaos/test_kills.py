@@ -1,0 +1,97 @@
+"""Processes killed at once, with nothing put in order before: what was accepted ends, once."""
+
+import json
+import time
+from collections import Counter
+
+import pytest
+
+from engine.runtime.orders import unpack_order
+from tests.support import chaos_workflows
+from tests.support.chaos_calls import Calls
+from tests.support.chaos_ledger import Ledger, settle
+from tests.support.chaos_target import Target
+from tests.support.installation import Installation, free_port, wait_until
+
+KINDS = {"orders": 8, "once": 3, "answers": 2, "writes": 4, "slow": 3, "many": 0.05}
+RECOVERY_S = 10.0
+
+
+def test_killed_hooks_lose_and_double_nothing(made: Installation, service: Target) -> None:
+    first, second = made.start("hooks"), made.start("hooks", port=free_port())
+    ports = [made.port, int(second.environment["FLOWLEAF_PORT"])]
+    made.start("worker")
+    with Ledger(made) as ledger, Calls(ports, KINDS, rate=300) as calls:
+        for process in (first, second, first):
+            time.sleep(0.6)
+            process.kill()
+            process.start()
+        promises = calls.stop()
+        made.wait_until_all_ended()
+    settle(made, promises, service)
+    assert not ledger.moved()
+    assert len(promises.accepted) > 100
+
+
+def test_what_a_killed_worker_ran_is_done_within_ten_seconds(made: Installation, service: Target) -> None:
+    made.start("hooks")
+    worker = made.start("worker")
+    if not made.store.is_sqlite:
+        made.start("worker")
+    with Ledger(made) as ledger, Calls([made.port], KINDS) as calls:
+        time.sleep(1.5)
+        mine = made.rows("SELECT id FROM worker WHERE pid = :pid", pid=worker.pid)[0][0]
+        worker.kill()
+        ran = {id_ for (id_,) in made.rows("SELECT id FROM execution WHERE worker_id = :id", id=mine)}
+        began = time.monotonic()
+        if made.store.is_sqlite:  # which is for one worker: it is started again
+            worker.start()
+        wait_until(lambda: not ran & {id_ for id_, *_ in made.unended()}, RECOVERY_S + 5, "what it ran is done")
+        recovery_s = time.monotonic() - began
+        promises = calls.stop()
+        made.wait_until_all_ended()
+    settle(made, promises, service)
+    assert ran
+    assert recovery_s < RECOVERY_S
+    assert not ledger.moved()
+
+
+def test_all_processes_killed_at_once_go_on_where_they_were(made: Installation, service: Target) -> None:
+    made.start("hooks")
+    made.start("worker")
+    made.start("scheduler")
+    with Ledger(made) as ledger, Calls([made.port], KINDS) as calls:
+        time.sleep(1)
+        for process in made.processes:
+            process.kill()
+        for process in made.processes:
+            process.start(wait=False)
+        for process in made.processes:
+            process.wait_until_ready()
+        time.sleep(0.5)
+        promises = calls.stop()
+        made.wait_until_all_ended()
+    settle(made, promises, service)
+    assert not ledger.moved()
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+def test_each_second_fires_once_while_schedulers_are_killed(made: Installation) -> None:
+    made.start("worker")
+    schedulers = [made.start("scheduler"), made.start("scheduler")]
+    workflow_id = made.publish(chaos_workflows.ticks())
+    for process in schedulers * 2:
+        time.sleep(0.9)
+        process.kill()
+        process.start()
+    time.sleep(1.2)
+    made.unpublish(workflow_id)
+    made.wait_until_all_ended()
+    fired = made.rows(
+        "SELECT r.data FROM execution e JOIN record r ON r.execution_id = e.id AND r.part = 0 WHERE source = 'schedule'"
+    )
+    times = sorted(unpack_order(bytes(data)).items[0]["time"] for (data,) in fired)
+    assert len(times) >= 6
+    assert not [time_ for time_, count in Counter(times).items() if count > 1]
+    seconds = [int(json.loads(f'"{time_}"')[17:19]) for time_ in times]
+    assert all((later - before) % 60 == 1 for before, later in zip(seconds, seconds[1:], strict=False))
