@@ -16,13 +16,16 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # One thing at a time, under -j too: output stays readable, and a benchmark has the machine to itself.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help setup test check fix bench bench-engine docs lock clean
+.PHONY: help setup up test check fix bench bench-engine docs lock clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 setup: $(READY) ## Make .venv as requirements.lock says, with this project in it
 	@echo "Ready: $$($(BIN)/python --version) in .venv"
+
+up: $(READY) ## Set up, then start everything: web, worker, scheduler, with embedded servers
+	@exec $(BIN)/flowleaf up
 
 test: $(READY) ## Run all tests and show the coverage of engine and nodes
 	@$(BIN)/pytest -q --cov --cov-report=term-missing:skip-covered --cov-fail-under=95

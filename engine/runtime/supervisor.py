@@ -79,12 +79,14 @@ class Supervisor:
         say: Callable[[str], None],
         on_death: Callable[[str, int], None] | None = None,
         redis: EmbeddedRedis | None = None,
+        hang_limit_s: float = HANG_LIMIT_S,
     ) -> None:
         self._children = [_Child(program) for program in programs]
         self._environment = dict(environment)
         self._say = say
         self._on_death = on_death
         self._redis = redis
+        self._hang_limit_s = hang_limit_s
         self._redis_deaths = 0
         self._redis_again_at = 0.0
         self._signals = 0
@@ -174,8 +176,13 @@ class Supervisor:
         for child in self._children:
             if child.process is not None:
                 child.process.wait()
+            self._forget_pipe(child)
         if self._redis is not None:
             self._redis.stop()
+        signal.set_wakeup_fd(-1)
+        self._selector.close()
+        self._wakeup.close()
+        self._wakeup_end.close()
 
     def _runs(self, child: _Child) -> bool:
         return child.process is not None and child.process.poll() is None
@@ -240,7 +247,7 @@ class Supervisor:
         assert child.process is not None
         code = child.process.poll()
         if code is None:
-            limit_s = START_LIMIT_S if child.ready_s is None else HANG_LIMIT_S
+            limit_s = START_LIMIT_S if child.ready_s is None else self._hang_limit_s
             if now - child.heard > limit_s and not child.killed:
                 child.killed = f"gave no sign of life for {limit_s:.0f} s and was killed"
                 child.process.kill()
