@@ -361,3 +361,38 @@ def test_a_busy_topic_becomes_few_messages_and_loses_no_event(run):
         assert len(messages) < 100  # 20 a second, however long the 300 took: far fewer than one each
 
     run(body)
+
+
+def test_a_follower_ends_at_once_however_soon_after_a_message_it_is_cancelled(run):
+    async def body(harness: Harness) -> None:
+        for turns in range(8):
+            got = asyncio.Event()
+
+            async def follow(got: asyncio.Event = got) -> None:
+                async for _ in harness.bus.follow(["reply:x"], "now"):
+                    got.set()
+
+            following = asyncio.create_task(follow())
+            await asyncio.sleep(0.05)
+            await harness.bus.publish("reply:x", {})
+            await got.wait()
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            following.cancel()
+            done, _ = await asyncio.wait([following], timeout=1)
+            assert done, f"cancelled {turns} turns after a message, it goes on"
+
+    run(body)
+
+
+def test_numbers_of_any_size_and_any_text_arrive_as_they_were(run):
+    async def body(harness: Harness) -> None:
+        message = {"long": [2**70, -(2**63) - 1, 2**64 - 1], "text": "half a pair: \ud800", "float": 1.5}
+        await harness.bus.publish("reply:x", message)
+        async with aclosing(harness.bus.follow(["reply:x"], "start")) as followed:
+            async for received in followed:
+                assert isinstance(received, Received)
+                assert received.message == message
+                break
+
+    run(body)

@@ -71,8 +71,10 @@ class MemoryBus:
                 for topic in topics:
                     for given in places.read(topic, self._entries(topic, places[topic])):
                         yield given
+                # Not wait_for: that of Python 3.11 loses a cancellation that comes as it is woken.
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(follower.woken.wait(), CHECK_S)
+                    async with asyncio.timeout(CHECK_S):
+                        await follower.woken.wait()
         finally:
             with self._lock:
                 for topic in topics:

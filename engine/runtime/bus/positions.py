@@ -6,8 +6,7 @@ was first published on since it was last forgotten. So what follows an id is kno
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
-import orjson
-
+from engine.convert import loads
 from engine.runtime.bus.messages import After, Gap, Received
 
 START = "0-0"
@@ -49,7 +48,7 @@ class Positions:
                 self._after[topic] = _before(entry_id)
                 yield Gap(topic, self._after[topic])
             self._after[topic] = entry_id
-            yield Received(topic, entry_id, orjson.loads(data)) if data else Gap(topic, entry_id)
+            yield Received(topic, entry_id, loads(data)) if data else Gap(topic, entry_id)
 
 
 def numbers(entry_id: str) -> tuple[int, int] | None:

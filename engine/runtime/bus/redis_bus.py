@@ -4,8 +4,8 @@ import asyncio
 import logging
 import random
 import threading
-from collections.abc import AsyncGenerator, Collection, Iterable, Iterator, Mapping
-from typing import TypeAlias, cast
+from collections.abc import AsyncGenerator, Awaitable, Collection, Iterable, Iterator, Mapping
+from typing import TypeAlias, TypeVar, cast
 
 import redis.asyncio
 from redis.exceptions import RedisError
@@ -26,6 +26,7 @@ LOST_TOPICS_LIMIT = 10_000
 LOST_TOPICS_PER_CALL = 500
 RECONNECT_S = (0.05, 1.0)
 
+T = TypeVar("T")
 _Entries: TypeAlias = Iterable[tuple[bytes, Mapping[bytes, bytes]]]
 _Answer: TypeAlias = Iterable[tuple[bytes, _Entries]]  # of XREAD, by protocol 2
 
@@ -102,13 +103,15 @@ class RedisBus:
         try:
             while True:
                 try:
-                    found = await self._newest(client, topics)
+                    found = await _cancellable(self._newest(client, topics))
                     for gap in places.settle(found, was_away=was_away):
                         yield gap
                     was_away, wait_s = False, RECONNECT_S[0]
                     # An idle read ends after a while, and the loop looks whether what was read is still there.
-                    while answer := await client.xread(
-                        {key: places[topic] for key, topic in topic_of.items()}, count=READ_COUNT, block=BLOCK_MS
+                    while answer := await _cancellable(
+                        client.xread(
+                            {key: places[topic] for key, topic in topic_of.items()}, count=READ_COUNT, block=BLOCK_MS
+                        )
                     ):
                         for key, entries in cast(_Answer, answer):
                             for given in places.read(topic_of[key], _data(entries)):
@@ -170,6 +173,22 @@ class _LostTopics:
             for topic in taken:
                 del self._topics[topic]
             return taken
+
+
+async def _cancellable(call: Awaitable[T]) -> T:
+    """The result of a call of the client, given up at once where the task is cancelled.
+
+    Python 3.11's `wait_for`, by which the client sends, loses a cancellation that comes as its work is done: the
+    follower would then read on, and whoever waits for its end with it.
+    """
+    task = asyncio.ensure_future(call)
+    try:
+        await asyncio.wait([task])
+    except asyncio.CancelledError:
+        task.cancel()
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        raise
+    return task.result()
 
 
 def _data(entries: _Entries) -> Iterator[tuple[str, bytes]]:

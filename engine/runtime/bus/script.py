@@ -2,8 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-import orjson
-
+from engine.convert import dumps
 from engine.runtime.bus.messages import Message, kept
 
 # KEYS: the streams. ARGV: seconds to live, then for each stream: how many entries to keep, how many follow here, and
@@ -36,7 +35,7 @@ def grouped(messages: Iterable[tuple[str, Message]], lost: Iterable[str] = ()) -
     """Entries by topic, each topic's in order; a topic of `lost` starts with the empty one, which is a gap."""
     entries: dict[str, list[bytes]] = {topic: [b""] for topic in lost}
     for topic, message in messages:
-        entries.setdefault(topic, []).append(orjson.dumps(message))
+        entries.setdefault(topic, []).append(dumps(message))
     return entries
 
 
