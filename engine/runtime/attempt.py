@@ -5,6 +5,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, text
@@ -26,7 +27,7 @@ from engine.runtime.payloads import Payloads
 from engine.runtime.programs import Programs, Ready
 from engine.runtime.records import Bundle, Packed, StoredRun, packed
 from engine.runtime.run_data import held_key, keep, kept_keys, load_kept
-from engine.runtime.store import Store
+from engine.runtime.store import Store, patiently
 from engine.step import in_thread
 from engine.workflow import from_data
 
@@ -110,7 +111,7 @@ class Attempt:
         self.results.update(past.results)
         self.stored = {node_id: len(found) for node_id, found in past.outcomes.items()}
         if claim.origin_id is not None:
-            origin = await asyncio.to_thread(repeated, self.shared.store, self.shared.payloads, claim, ready)
+            origin = await patiently(partial(repeated, self.shared.store, self.shared.payloads, claim, ready))
             self._take_over(origin, past)
         self.outcomes = past.outcomes
         if claim.attempts > 1:
@@ -121,7 +122,7 @@ class Attempt:
         self.steps = ready.steps
         if self.is_draft:
             self.held = await self._plan(order, ready)
-        variables = await self._vars(ready)
+        variables = await self._vars(ready) if order.vars is None else order.vars
         request = Request(order.items) if order.items is not None else None
         events = execute(
             claim.id,
@@ -162,7 +163,7 @@ class Attempt:
         if claim.revision_id is None:
             raise InternalError("the execution names no revision")
         known = programs.known(claim.revision_id)
-        return known if known is not None else await asyncio.to_thread(programs.load, claim.revision_id)
+        return known if known is not None else await patiently(partial(programs.load, claim.revision_id))
 
     async def _vars(self, ready: Ready) -> Mapping[str, Any]:
         if not ready.uses_vars:
@@ -171,7 +172,7 @@ class Attempt:
         return (
             known
             if known is not None
-            else await asyncio.to_thread(self.shared.outside.load_vars, self.claim.project_id)
+            else await patiently(partial(self.shared.outside.load_vars, self.claim.project_id))
         )
 
     async def _plan(self, order: Order, ready: Ready) -> tuple[str, ...]:
@@ -194,7 +195,7 @@ class Attempt:
             kept = load_kept(store, self.shared.payloads, project_id, [step.key for step in steps if step.reuse])
             return tuple(step._replace(reuse=step.reuse and step.key in kept) for step in steps), kept
 
-        self.steps, self.kept = await asyncio.to_thread(look)
+        self.steps, self.kept = await patiently(look)
         for step in self.steps:
             if step.reuse:
                 self.results.setdefault(step.node_id, self.kept[step.key])
@@ -234,17 +235,30 @@ class Attempt:
         self.runs.append(stored)
         if event.duration_ms is not None and self.ready is not None:
             self.took[node_id] = (self.ready.program.types[node_id].name, status, event.duration_ms)
-        if result.response is not None and self.claim.reply_to is not None and not self.answered:
+        if result.response is not None and self._says and not self.answered:
             self.answered = True
             return self._commit(answer=said(result))  # stored, then said
         return None
 
+    @property
+    def _says(self) -> bool:
+        """Whether a call waits for what a Respond node says, and not for the end."""
+        claim, ready = self.claim, self.ready
+        if claim.reply_to is None or ready is None or claim.trigger_id is None:
+            return False
+        return ready.respond.get(claim.trigger_id) == "respond_node"
+
     def tell(self, now_s: float) -> None:
         """Commit and publish what has happened, where somebody may watch: called every so often."""
         self.watched = self.watched or (self.began_s > 0 and now_s - self.began_s >= TELL_S)
-        if self.events and (self.is_draft or self.watched) and now_s - self.told_s >= TELL_S and (self.later is None or self.later.done()):
+        is_due = now_s - self.told_s >= TELL_S
+        if self.events and (self.is_draft or self.watched) and is_due and self.later is None:
             self.told_s = now_s
-            self.later = asyncio.ensure_future(self._put())
+            self.later = asyncio.ensure_future(self._put_later())
+
+    async def _put_later(self) -> None:
+        await self._put()
+        self.later = None
 
     def _commit(self, **more: Any) -> Awaitable[None]:
         """Write what there is; returns once it is committed, and ends the attempt where the claim was lost."""
@@ -276,8 +290,12 @@ class Attempt:
         **end: Any,
     ) -> None:
         """Hand what has happened since the last time to the journal, in its order."""
-        if self.later is not None and not self.later.done() and self.later is not asyncio.current_task():
-            await self.later
+        while (later := self.later) is not None and later is not asyncio.current_task():
+            try:
+                await later  # raises what it raised: what it could not hand over is missing from the record
+            finally:
+                if later.done() and self.later is later:
+                    self.later = None
         runs, self.runs = tuple(self.runs), []
         bundle = Bundle(runs, started, self._new_outcomes(items))
         made, keeping = NOTHING, None

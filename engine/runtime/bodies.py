@@ -73,7 +73,8 @@ def _multipart(content_type: str, body: bytes) -> dict[str, Any]:
         if not isinstance(name, str):
             raise BadBody("a part of the multipart form has no name")
         data = part.get_payload(decode=True)
-        assert isinstance(data, bytes)
+        if not isinstance(data, bytes):
+            raise BadBody(f"the part {name!r} of the multipart form has parts of its own")
         file_name = part.get_filename()
         if file_name is not None:
             pairs.append((name, {"name": file_name, **_bytes(data, part.get_content_type())}))

@@ -7,20 +7,26 @@ from typing import Any
 
 from sqlalchemy import bindparam, text
 
+from engine.errors import StudioError
 from engine.runtime.answers import Answer, answer_of
 from engine.runtime.bus import Bus, Gap
 from engine.runtime.history import past_of
+from engine.runtime.logs import get_logger
 from engine.runtime.payloads import Payloads
 from engine.runtime.programs import Programs
-from engine.runtime.store import Store, StoreUnavailable
+from engine.runtime.store import Store, StoreUnavailable, chunks
 
 # An answer that the bus did not bring is looked for after this, and then again and again.
 LOOK_S = 0.25
+MANY = 500
 ENDED = text(
     "SELECT id, status, revision_id, trigger_id FROM execution WHERE id IN :ids "
     "AND status IN ('succeeded', 'failed', 'cancelled', 'skipped', 'needs_decision')"
 ).bindparams(bindparam("ids", expanding=True))
 PARTS = text("SELECT data FROM record WHERE execution_id = :id AND part > 0 ORDER BY part")
+
+
+log = get_logger()
 
 
 class Replies:
@@ -36,7 +42,8 @@ class Replies:
         self._programs = programs
         self._payloads = payloads
         self._topic = topic
-        self._waiting: dict[str, tuple[asyncio.Future[Answer], float]] = {}
+        # Several calls may wait for one execution: those with the same key.
+        self._waiting: dict[str, list[tuple[asyncio.Future[Answer], float]]] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -52,9 +59,16 @@ class Replies:
     def expect(self, execution_id: str) -> "asyncio.Future[Answer]":
         """The answer of an execution, once it is there: ask before the execution can end."""
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._waiting[execution_id] = (answer, time.monotonic())
-        answer.add_done_callback(lambda _: self._waiting.pop(execution_id, None))
+        one = (answer, time.monotonic())
+        self._waiting.setdefault(execution_id, []).append(one)
+        answer.add_done_callback(lambda _: self._gone(execution_id, one))
         return answer
+
+    def _gone(self, execution_id: str, one: "tuple[asyncio.Future[Answer], float]") -> None:
+        others = self._waiting[execution_id]
+        others.remove(one)
+        if not others:
+            del self._waiting[execution_id]
 
     async def _follow(self) -> None:
         async for received in self._bus.follow([self._topic], "now"):
@@ -64,20 +78,20 @@ class Replies:
                 self._give(str(found["id"]), Answer(found["status"], found["body"], found["headers"]))
 
     def _give(self, execution_id: str, answer: Answer) -> None:
-        waiting = self._waiting.get(execution_id)
-        if waiting is not None and not waiting[0].done():
-            waiting[0].set_result(answer)
+        for waiting, _ in self._waiting.get(execution_id, ()):
+            if not waiting.done():
+                waiting.set_result(answer)
 
     async def _look(self) -> None:
         while True:
             await asyncio.sleep(LOOK_S)
             now = time.monotonic()
-            late = [id_ for id_, (_, since) in self._waiting.items() if now - since > LOOK_S]
-            if late:
+            late = [id_ for id_, all_ in self._waiting.items() if any(now - since > LOOK_S for _, since in all_)]
+            for some in chunks(late, MANY):
                 try:
-                    found = await asyncio.to_thread(self._ended, late[:500])
+                    found = await asyncio.to_thread(self._ended, some)
                 except StoreUnavailable:
-                    continue
+                    break
                 for id_, answer in found:
                     self._give(id_, answer)
 
@@ -89,6 +103,16 @@ class Replies:
         return [(row[0], self._answer(row, parts[row[0]])) for row in rows]
 
     def _answer(self, row: Any, parts: Sequence[bytes]) -> Answer:
+        try:
+            return self._made(row, parts)
+        except StoreUnavailable:
+            raise
+        except Exception as exc:
+            log.exception("an answer cannot be made", execution_id=row[0])
+            message = exc.message if isinstance(exc, StudioError) else "the answer cannot be made"
+            return Answer(500, {"code": "webhook.no_answer", "message": message, "execution_id": row[0]})
+
+    def _made(self, row: Any, parts: Sequence[bytes]) -> Answer:
         id_, status, revision_id, trigger_id = row
         ready = self._programs.load(revision_id)
         past = past_of(parts, self._payloads)

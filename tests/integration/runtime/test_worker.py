@@ -37,7 +37,9 @@ def five() -> Workflow:
     return chain(
         node("start", "core.manual"),
         node("set", params={"fields": {"double": "{{ item.n * 2 }}"}}),
-        node("over", "core.filter", {"conditions": [{"value": "{{ item.double }}", "test": "greater_than", "other": 2}]}),
+        node(
+            "over", "core.filter", {"conditions": [{"value": "{{ item.double }}", "test": "greater_than", "other": 2}]}
+        ),
         node("sort", "core.sort", {"by": [{"field": "double", "order": "descending"}]}),
         node("limit", "core.limit", {"count": 2}),
     )
@@ -154,9 +156,7 @@ async def test_work_goes_on_without_redis(lonely: Place) -> None:
 
 
 @on_loop
-async def test_work_goes_on_after_redis_was_killed(
-    database_url: str, mortal_redis: OwnRedis, tmp_path: Path
-) -> None:
+async def test_work_goes_on_after_redis_was_killed(database_url: str, mortal_redis: OwnRedis, tmp_path: Path) -> None:
     with place(database_url, tmp_path, mortal_redis.url) as here:
         published = here.publish(five())
         async with working(here) as there:
@@ -184,7 +184,11 @@ async def test_two_equal_nodes_both_run(here: Place) -> None:
     with http_server() as server:
         call = {"url": f"{server.url}/items"}
         flow = Workflow(
-            nodes=(node("start", "core.manual"), node("a", "core.http_request", call), node("b", "core.http_request", call)),
+            nodes=(
+                node("start", "core.manual"),
+                node("a", "core.http_request", call),
+                node("b", "core.http_request", call),
+            ),
             connections=connect("start > a", "start > b"),
         )
         published = here.publish(flow)
@@ -228,7 +232,9 @@ async def test_variables_and_credentials_reach_the_nodes(here: Place) -> None:
 @on_loop
 async def test_what_a_node_logs_is_kept(here: Place) -> None:
     published = here.publish(
-        chain(node("start", "core.manual"), node("code", "core.code", {"source": "print('one')\nlog('two')\nreturn []"}))
+        chain(
+            node("start", "core.manual"), node("code", "core.code", {"source": "print('one')\nlog('two')\nreturn []"})
+        )
     )
     async with working(here) as there:
         id_ = there.start(published)
@@ -481,7 +487,10 @@ async def test_a_draft_run_is_told_in_order_with_its_fence(here: Place) -> None:
 @on_loop
 async def test_what_is_told_is_committed_by_then(here: Place) -> None:
     with http_server() as server:
-        flow = chain(start([{"n": 1}]), *(node(f"n{i}", "core.http_request", {"url": f"{server.url}/slow?s=0.1"}) for i in range(6)))
+        flow = chain(
+            start([{"n": 1}]),
+            *(node(f"n{i}", "core.http_request", {"url": f"{server.url}/slow?s=0.1"}) for i in range(6)),
+        )
         published = here.publish(flow)
         async with working(here) as there:
             id_ = there.start(published, **draft_of(flow))
