@@ -4,12 +4,20 @@ from fastapi import APIRouter, Depends, FastAPI
 from fastapi.security import HTTPBearer
 
 from engine.runtime.service import Service
-from studio.api import credentials, edits, nodes, variables, workflows
+from studio.api import credentials, edits, executions, nodes, run_data, variables, workflows
 from studio.api.answers import ERRORS, Json, answer_errors
 from studio.api.requests import Bounded
 
 # One row per noun: each module brings a `router`.
-ROUTERS = (workflows.router, edits.router, variables.router, credentials.router, nodes.router)
+ROUTERS = (
+    workflows.router,
+    edits.router,
+    executions.router,
+    run_data.router,
+    variables.router,
+    credentials.router,
+    nodes.router,
+)
 
 
 def api_app(service: Service) -> FastAPI:
