@@ -27,15 +27,18 @@ class Api:
 
     def __init__(self, service: Service, actor: Actor | None = OWNER) -> None:
         self.app = api_app(service)
-        self._transport = httpx.ASGITransport(signed_in(self.app, actor))
+        transport = httpx.ASGITransport(signed_in(self.app, actor))
+        self._client = httpx.AsyncClient(transport=transport, base_url="http://flowleaf.test")
+        self._runner = asyncio.Runner()
+
+    def __enter__(self) -> "Api":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._runner.close()
 
     def __call__(self, method: str, path: str, data: Any = None, **more: Any) -> httpx.Response:
         """The answer; `data` is sent as JSON, and `path` begins behind /api/v1."""
         if data is not None:
             more = {"content": dumps(data), "headers": {"content-type": "application/json"}, **more}
-
-        async def call() -> httpx.Response:
-            async with httpx.AsyncClient(transport=self._transport, base_url="http://flowleaf.test") as client:
-                return await client.request(method, "/api/v1" + path, **more)
-
-        return asyncio.run(call())
+        return self._runner.run(self._client.request(method, "/api/v1" + path, **more))

