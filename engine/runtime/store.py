@@ -109,7 +109,7 @@ class Store:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that only reads. Raises StoreUnavailable."""
-        with _translated(), self.engine.connect() as connection, connection.begin():
+        with self._translated(), self.engine.connect() as connection, connection.begin():
             yield connection
 
     @contextmanager
@@ -120,7 +120,7 @@ class Store:
             durable: False where the commit may be lost with the machine's power, though not with the process: it
                 saves the wait for the disk. A later durable commit makes it durable as well.
         """
-        with _translated():
+        with self._translated():
             if self._lock is None:
                 with self.engine.connect() as connection, connection.begin():
                     if not durable:
@@ -140,6 +140,18 @@ class Store:
                         driver.execute("pragma synchronous=full")
             self._start_checkpoints()
         time.sleep(PAUSE_S)
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            with _translated():
+                yield
+        except StoreUnavailable as exc:
+            if self.is_sqlite and "readonly" in str(exc.__cause__):
+                # What was opened while the file could not be written never can, nor what shares memory with it in
+                # this process: all are closed, and others take their place.
+                self.engine.dispose()
+            raise
 
     def _start_checkpoints(self) -> None:
         """Let the write-ahead log be moved into the database beside the work; by the processes that write."""

@@ -3,6 +3,7 @@
 import json
 import time
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 
@@ -94,4 +95,4 @@ def test_each_second_fires_once_while_schedulers_are_killed(made: Installation) 
     assert len(times) >= 6
     assert not [time_ for time_, count in Counter(times).items() if count > 1]
     seconds = [int(json.loads(f'"{time_}"')[17:19]) for time_ in times]
-    assert all((later - before) % 60 == 1 for before, later in zip(seconds, seconds[1:], strict=False))
+    assert all((later - before) % 60 == 1 for before, later in pairwise(seconds))

@@ -17,7 +17,7 @@ KINDS = {"orders": 8, "once": 3, "answers": 3, "writes": 4, "slow": 3, "many": 0
 def test_crashes_of_postgresql_lose_and_double_nothing(
     made: Installation, service: Target, postgres_server: PostgresServer
 ) -> None:
-    hooks, *workers = made.start_all("hooks", "worker", "worker")
+    made.start_all("hooks", "worker", "worker")
     pids = [process.pid for process in made.processes]
     with Ledger(made) as ledger, Calls([made.port], KINDS, rate=300) as calls:
         for _ in range(3):

@@ -24,6 +24,7 @@ from engine.runtime.service import OWNER, Service
 from engine.runtime.settings import load_settings
 from engine.workflow import Workflow, save
 
+COMMAND = (sys.executable, "-c", "from studio.cli import main; main()")
 START_LIMIT_S = 30.0
 STOP_LIMIT_S = 10.0
 PR_CAPBSET_DROP, CAP_DAC_OVERRIDE = 24, 1  # prctl(2), capabilities(7)
@@ -76,7 +77,7 @@ class Process:
         with self.log.open("ab") as log:
             self._said_before = log.tell()
             self.popen = subprocess.Popen(
-                [sys.executable, "-m", "tests.support.chaos_role", self.role],
+                [*COMMAND, self.role],
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -239,6 +240,17 @@ class Installation:
         """Status and body of an address of the installation."""
         try:
             with urllib.request.urlopen(f"{self.url}{path}", timeout=limit_s) as answer:
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as exc:
+            with exc:
+                return exc.code, exc.read()
+
+    def post(self, path: str, limit_s: float = 15) -> tuple[int, bytes]:
+        """Status and body of a call of a webhook."""
+        body = b'{"id": "alone", "total": 250, "name": "Ada"}'
+        request = urllib.request.Request(f"{self.url}/hooks/{path}", body, {"content-type": "application/json"})
+        try:
+            with urllib.request.urlopen(request, timeout=limit_s) as answer:
                 return answer.status, answer.read()
         except urllib.error.HTTPError as exc:
             with exc:
