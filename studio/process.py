@@ -12,7 +12,7 @@ from engine.errors import DefinitionError
 from engine.runtime.locks import WORKER, FileLock, Locked
 from engine.runtime.logs import configure_logs
 from engine.runtime.parts import Parts
-from engine.runtime.processes import require_schema
+from engine.runtime.processes import free_leases, require_schema
 from engine.runtime.pulse import Pulse
 from engine.runtime.settings import Settings
 from engine.runtime.supervisor import STOP_SIGNALS
@@ -64,7 +64,6 @@ def _sockets(settings: Settings, inherited: tuple[int, ...]) -> list[socket.sock
 
 def run_worker(settings: Settings, *, pulse: int | None, slots: Mapping[str, int] | None = None) -> None:
     """Run executions."""
-    from engine.runtime.claims import lapse_all
     from engine.runtime.measures import Measures
     from engine.runtime.metrics import publish_metrics
     from engine.runtime.worker import SLOTS, Worker
@@ -74,7 +73,7 @@ def run_worker(settings: Settings, *, pulse: int | None, slots: Mapping[str, int
     measures = Measures()
     lock = one_worker(parts) if parts.store.is_sqlite else None
     if lock is not None:
-        lapse_all(parts.store)  # what an earlier one left is recovered at once
+        free_leases(parts)  # what an earlier one left is recovered at once
     # What the environment lacks is found out here, not in a thread.
     wakes = parts.wakes
 

@@ -154,10 +154,10 @@ def _prepared(settings: Settings, environment: Mapping[str, str]) -> str:
 def _clear_up(name: str, pid: int, environment: Mapping[str, str]) -> None:
     """Free what a dead worker held, so that it is recovered now and not when its lease ends."""
     if name == "worker":
-        from engine.runtime.claims import lapse
         from engine.runtime.parts import Parts
+        from engine.runtime.processes import free_leases
 
-        lapse(Parts(load_settings(environment)).store, socket.gethostname(), pid)
+        free_leases(Parts(load_settings(environment)), pid)
 
 
 def _asked(work: Callable[[], str]) -> str:

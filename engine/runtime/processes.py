@@ -2,6 +2,7 @@
 
 import asyncio
 import hmac
+import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TypeAlias
@@ -10,6 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from engine.runtime.bus import BusUnavailable
+from engine.runtime.claims import lapse, lapse_all
 from engine.runtime.ids import new_id
 from engine.runtime.ingress import Ingress, PublishedIngress
 from engine.runtime.intake import Intake
@@ -117,3 +119,15 @@ def require_schema(parts: Parts) -> None:
     from engine.runtime import schema  # noqa: PLC0415  as above
 
     schema.require_current(parts.store)
+
+
+def free_leases(parts: Parts, pid: int | None = None) -> None:
+    """End the leases of dead workers, so that what they ran is recovered at once.
+
+    Args:
+        pid: of the one of this host that died; None: of all, where no other worker can be.
+    """
+    if pid is None:
+        lapse_all(parts.store)
+    else:
+        lapse(parts.store, socket.gethostname(), pid)

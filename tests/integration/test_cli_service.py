@@ -67,7 +67,7 @@ def test_a_file_that_is_imported_and_published_comes_back_as_it_was(flowleaf, tm
     assert len(id_) == 32
     exported = flowleaf("export", id_)
     assert exported.stdout == save(workflow)
-    assert read(exported.stdout).problems == ()
+    assert not read(exported.stdout).problems
     assert flowleaf("export", "0" * 32).returncode != 0
 
 

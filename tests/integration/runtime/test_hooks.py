@@ -81,7 +81,7 @@ def run(tmp_path, redis_server):
 
     def go(test, **more):
         async def inside():
-            async with installation(tmp_path, redis_server, **more) as there:
+            async with asyncio.timeout(60), installation(tmp_path, redis_server, **more) as there:
                 return await test(there)
 
         return asyncio.run(inside())
@@ -206,7 +206,9 @@ def test_pages_of_other_origins_cannot_read_the_answer(run):
         for path, allowed in (("orders", None), ("closed", None), ("open", "*")):
             answer = await there.call("POST", f"/hooks/{path}", headers=other)
             assert answer.headers.get("access-control-allow-origin") == allowed
-        refused = await there.call("OPTIONS", "/hooks/closed", headers=other | {"access-control-request-method": "POST"})
+        refused = await there.call(
+            "OPTIONS", "/hooks/closed", headers=other | {"access-control-request-method": "POST"}
+        )
         assert "access-control-allow-methods" not in refused.headers
 
     run(test)

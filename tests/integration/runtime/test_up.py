@@ -97,6 +97,11 @@ def children(pid: int) -> list[int]:
         return []
 
 
+def pss_mb(pid: int) -> float:
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) for line in rollup if line.startswith("Pss:")) / 1024
+
+
 def runs(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
@@ -165,6 +170,7 @@ def test_it_starts_quickly_answers_and_stops_with_nothing_left(up):
     address = next(line for line in lines if line.startswith("Open ")).removeprefix("Open ")
     signed_in = urllib.request.build_opener(urllib.request.HTTPCookieProcessor()).open(address)
     assert b"Flowleaf is running" in signed_in.read()
+    assert sum(map(pss_mb, one.everything())) < 350
     one.publish()
     assert json.loads(one.get("/hooks/echo", "POST")[1])["path"] == "echo"
     for name in ("token", "signin_key", "key", "flowleaf.db"):
