@@ -220,8 +220,10 @@ class Publishing(Edits):
     ) -> None:
         self._must_be_free(connection, actor, workflow_id, webhooks)
         connection.execute(FORGET_WEBHOOKS, {"workflow": workflow_id})
-        for trigger in webhooks:
-            connection.execute(WEBHOOK_ROW, webhook_values(trigger, actor.project_id, workflow_id, revision_id, now))
+        rows = [webhook_values(trigger, actor.project_id, workflow_id, revision_id, now) for trigger in webhooks]
+        # In one order for all, so that of two that take the same paths one waits for the other, and not each.
+        for row in sorted(rows, key=lambda row: str(row["shape"])):
+            connection.execute(WEBHOOK_ROW, row)
 
     def _must_be_free(self, connection: Connection, actor: Actor, workflow_id: str, webhooks: list[Trigger]) -> None:
         """Raises PathTaken where another workflow has one of the paths."""

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import structlog
 from sqlalchemy import text
 
 from engine.runtime.context import Outside
 from engine.runtime.keyring import Keyring
-from engine.runtime.logs import configure_logs
+from engine.runtime.logs import QUIETER, ROUTED, configure_logs
 from engine.runtime.models import metadata
 from engine.runtime.packed import unpack_json
 from engine.runtime.parts import Parts
@@ -39,12 +40,18 @@ MISTAKES: tuple[dict[str, Any], ...] = (
 
 
 @pytest.fixture(autouse=True)
-def _log_as_before() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+def _the_log_is_given_back() -> Iterator[None]:
+    config, root = structlog.get_config(), logging.getLogger()
+    handlers, level = root.handlers, root.level
+    loggers = {name: logging.getLogger(name) for name in {*ROUTED, *QUIETER}}
+    before = {name: (list(log.handlers), log.level, log.propagate) for name, log in loggers.items()}
     yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
+    logging.captureWarnings(False)
+    structlog.configure(**config)
+    root.handlers, root.level = handlers, level
+    for name, (its_handlers, its_level, propagate) in before.items():
+        loggers[name].handlers, loggers[name].propagate = its_handlers, propagate
+        loggers[name].setLevel(its_level)
 
 
 @pytest.mark.parametrize("readable", [True, False], ids=["lines", "json"])

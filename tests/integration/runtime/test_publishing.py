@@ -142,6 +142,33 @@ def test_of_two_that_publish_one_path_at_once_one_gets_it(service: Service, part
     assert len(rows(parts, "SELECT id FROM webhook WHERE draft = 0")) == 1
 
 
+def test_two_that_publish_the_same_paths_in_another_order_do_not_wait_for_each_other(service: Service, parts: Parts):
+    other = Service(parts)
+    paths = [f"p{number}" for number in range(8)]
+    outcomes: list[object] = []
+
+    def publish(door: Service, paths: list[str]) -> None:
+        hooks = [webhook(path, f"on-{path}") for path in paths]
+        id_ = door.workflows.create(OWNER, file(*hooks, node("a"))).id
+        for _ in range(5):
+            try:
+                door.workflows.publish(OWNER, id_)
+                door.workflows.unpublish(OWNER, id_)
+            except PathTaken:
+                continue
+            except Exception as exc:
+                outcomes.append(exc)
+
+    threads = [
+        threading.Thread(target=publish, args=arguments) for arguments in ((service, paths), (other, paths[::-1]))
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert outcomes == []
+
+
 @pytest.mark.parametrize("take_back", ["unpublish", "delete"])
 def test_what_is_taken_back_starts_no_more_and_gives_its_paths_free(service: Service, parts: Parts, take_back):
     id_ = published(service, webhook("orders"), every(60), node("a"))
