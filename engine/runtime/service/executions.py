@@ -26,10 +26,12 @@ KINDS = ("published", "test", "draft")
 SOURCES = ("webhook", "schedule", "manual", "api", "retry", "replay", "preview")
 STATUSES: tuple[str, ...] = get_args(ExecutionStatus)
 # The first window is small: most lists find enough in it.
-WINDOWS = (500, 5_000)
-LOOK_S = 0.025
+FIRST_WINDOW, WINDOW = 500, 5_000
+# Rows of an index that holds few of them lie far apart.
+SPARSE_WINDOW = 1_000
+LOOK_S = 0.015
 COUNTED = 1_000
-NEWEST = 10_000
+NEWEST = 5_000
 COLUMNS = (
     "id, workflow_id, revision_id, kind, source, trigger_id, status, cancel, attempts, origin_id, from_node, "
     "created_ms, started_ms, finished_ms, error"
@@ -96,6 +98,7 @@ class Walk:
     index: str
     where: str
     filters: tuple[str, ...]
+    window: int = WINDOW
 
 
 def view_of(row: Any) -> dict[str, Any]:
@@ -156,7 +159,7 @@ class Executions:
         if workflow_id is not None:
             values["workflow"] = known_id("workflow", workflow_id)
         with self._store.read() as connection:
-            if status in ("running", "queued"):
+            if status == "running" or (status == "queued" and workflow_id is None):
                 rows = connection.execute(text(self._unfinished(values, filters)), values).all()
                 return page_of(rows, limit, lambda row: str(row.id), _listed)
             rows, more = self._walk(connection, _walk_of(values, filters), values, limit)
@@ -174,20 +177,21 @@ class Executions:
         table, within = self._from(walk.index), f"{walk.where} AND id < :below AND id >= :since"
         last = text(f"SELECT id FROM {table} WHERE {within} ORDER BY id DESC LIMIT 1 OFFSET :size")  # noqa: S608
         found = text(
-            f"SELECT {COLUMNS} FROM {table} WHERE {within} AND id >= :last AND {' AND '.join(walk.filters)} "  # noqa: S608
+            f"SELECT {COLUMNS} FROM {table} WHERE {within} AND {' AND '.join(walk.filters)} "  # noqa: S608
             "ORDER BY id DESC LIMIT :n"
         )
         rows: list[Any] = []
-        ends_s, size = time.monotonic() + LOOK_S, WINDOWS[0]
+        ends_s, size = time.monotonic() + LOOK_S, FIRST_WINDOW
         while True:
             end = connection.execute(last, {**values, "size": size - 1}).scalar()
             values = {**values, "n": limit + 1 - len(rows)}
-            rows += connection.execute(found, {**values, "last": end or ""}).all()
+            # One lower bound, not two: SQLite uses the first, and would walk on to the other end.
+            rows += connection.execute(found, {**values, "since": max(end or "", values["since"])}).all()
             if end is None or len(rows) > limit:
                 return rows, None
             if time.monotonic() > ends_s:
                 return rows, str(end)
-            values, size = {**values, "below": end}, WINDOWS[1]
+            values, size = {**values, "below": end}, walk.window
 
     def _unfinished(self, values: Mapping[str, Any], filters: Sequence[str]) -> str:
         """The statement for what runs or is queued: such indexes hold these rows only, in the order they are claimed.
@@ -198,7 +202,7 @@ class Executions:
         if "workflow" in values:
             also += " AND workflow_id = :workflow"
         if values["status"] == "running":
-            ids = ["SELECT id FROM execution WHERE status = 'running'"]
+            ids = [f"SELECT id FROM {self._from('ix_execution_running')} WHERE status = 'running'"]  # noqa: S608
         else:
             ids = [
                 f"SELECT id FROM {self._from('ix_execution_queued')} WHERE {QUEUED} AND slot = '{slot}' AND {also} "  # noqa: S608
@@ -210,14 +214,18 @@ class Executions:
                 f"SELECT id FROM {self._from('ix_execution_limited')} WHERE {LIMITED} AND {also} "  # noqa: S608
                 "ORDER BY id DESC LIMIT :n"
             )
-        union = " UNION ALL ".join(f"SELECT * FROM ({one}) AS part" for one in ids)  # noqa: S608
+        union = " UNION ALL ".join(f"SELECT id AS picked_id FROM ({one}) AS part" for one in ids)  # noqa: S608
         where = " AND ".join([also, "status = :status", *filters])
-        return f"SELECT {COLUMNS} FROM execution WHERE id IN ({union}) AND {where} ORDER BY id DESC LIMIT :n"  # noqa: S608
+        # CROSS: SQLite then begins with what was picked.
+        return (
+            f"SELECT {COLUMNS} FROM ({union}) AS picked CROSS JOIN execution "  # noqa: S608
+            f"WHERE id = picked_id AND {where} ORDER BY id DESC LIMIT :n"
+        )
 
     def counts(self, actor: Actor, *, workflow_id: str | None = None) -> dict[str, Count]:
         """Status -> how many, drafts left out; at the same cost however many there are.
 
-        Those of a workflow, and what succeeded, are counted among the newest 10,000; others up to 1,000 each.
+        Those of a workflow, and what succeeded, are counted among the newest 5,000; others up to 1,000 each.
         """
         actor = require(actor)
         values: dict[str, Any] = {"project": actor.project_id, "most": COUNTED + 1, "newest": NEWEST + 1}
@@ -248,15 +256,15 @@ class Executions:
         else:
             where = [QUEUED, LIMITED] if status == "queued" else [f"status = '{status}'"]
         parts = " UNION ALL ".join(
-            f"SELECT * FROM (SELECT id FROM execution WHERE {one} LIMIT :most) AS part"  # noqa: S608
+            f"SELECT id AS picked_id FROM (SELECT id FROM execution WHERE {one} LIMIT :most) AS part"  # noqa: S608
             for one in where
         )
         statement = (
-            f"SELECT count(*) FROM execution WHERE id IN ({parts}) "  # noqa: S608
-            "AND project_id = :project AND kind <> 'draft'"
+            "SELECT count(*), count(*) FILTER (WHERE project_id = :project AND kind <> 'draft') "  # noqa: S608
+            f"FROM ({parts}) AS picked CROSS JOIN execution WHERE id = picked_id"
         )
-        count = connection.execute(text(statement), dict(values)).scalar_one()
-        return Count(count=min(count, COUNTED), at_least=count > COUNTED)
+        looked_at, count = connection.execute(text(statement), dict(values)).one()
+        return Count(count=min(count, COUNTED), at_least=looked_at > COUNTED)
 
     def find(self, actor: Actor, id_: str) -> ExecutionView:
         """One execution, without its node runs. Raises NotFound."""
@@ -303,7 +311,7 @@ def _walk_of(values: Mapping[str, Any], filters: list[str]) -> Walk:
         where += f" AND status = :status AND {IS_UNUSUAL}"
         if "workflow" in values:
             more.append("workflow_id = :workflow")
-        return Walk("ix_execution_unusual", where, tuple(more))
+        return Walk("ix_execution_unusual", where, tuple(more), SPARSE_WINDOW)
     if "status" in values:
         more.append("status = :status")
     if "workflow" in values:
