@@ -24,6 +24,8 @@ from engine.runtime.signatures import Refused, verify
 from engine.runtime.store import StoreUnavailable
 
 RETRY_AFTER_S = "1"
+# A body from here on is read and packed in a thread, so that other calls get their turn in between.
+LARGE_BYTES = 256 * 1024
 ROUTES = "routes"  # the topic on which publishing is told
 
 
@@ -132,7 +134,11 @@ class Ingress(ABC):
                 replay = Once(scope, verdict.replay_key, int(verdict.replay_until_s * 1000))
             headers = _without_secret(kind, fields, headers)
         try:
-            body = read_body(headers.get("content-type", ""), call.body)
+            content_type = headers.get("content-type", "")
+            if len(call.body) < LARGE_BYTES:
+                body = read_body(content_type, call.body)
+            else:
+                body = await asyncio.to_thread(read_body, content_type, call.body)
         except BadBody as exc:
             return problem(400, "webhook.body", str(exc), "Send what the header Content-Type says.")
         return {
@@ -209,7 +215,9 @@ class PublishedIngress(Ingress):
         )
         reply = self._replies.expect(id_) if waits else None
         try:
-            accepted = await self._intake.accept(Order(row, pack_items([item]), once))
+            is_large = len(call.body) >= LARGE_BYTES
+            part = await asyncio.to_thread(pack_items, [item]) if is_large else pack_items([item])
+            accepted = await self._intake.accept(Order(row, part, once))
         except BaseException as exc:
             if reply is not None:  # also where the caller has gone: it would be looked for until the end of the process
                 reply.cancel()
