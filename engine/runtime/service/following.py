@@ -97,11 +97,18 @@ class Following:
 
         Raises:
             NotFound: there is no such execution.
+            StoreUnavailable: the database could not be asked in all that time.
         """
         began_s = time.monotonic()
         while True:
-            found = await self.look(actor, execution_id)
             waited_s = time.monotonic() - began_s
+            try:
+                found = await asyncio.to_thread(self._executions.find, actor, execution_id)
+            except StoreUnavailable:
+                if waited_s >= timeout_s:
+                    raise
+                await asyncio.sleep(0.25)
+                continue
             if found.status in ENDED or found.status == "needs_decision" or waited_s >= timeout_s:
                 return found
             await asyncio.sleep(min(max(waited_s / 10, 0.005), 0.25, max(timeout_s - waited_s, 0.001)))
