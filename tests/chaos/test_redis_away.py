@@ -13,17 +13,16 @@ from tests.support.servers import OwnRedis
 
 KINDS = {"orders": 8, "once": 3, "answers": 6, "writes": 3, "slow": 2}
 # As long as the promise says where there is time; `make test` has less.
-AWAY_S = float(os.environ.get("CHAOS_AWAY_S", "5"))
+AWAY_S = float(os.environ.get("CHAOS_AWAY_S", "3"))
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_redis_killed_and_wiped_again_and_again_costs_nothing(
     made: Installation, service: Target, mortal_redis: OwnRedis
 ) -> None:
-    made.start("hooks")
-    made.start("worker")
+    made.start_all("hooks", "worker")
     with Ledger(made) as ledger, Calls([made.port], KINDS) as calls:
-        for _ in range(3):
+        for _ in range(2):
             time.sleep(0.7)
             mortal_redis.restart()
         time.sleep(0.7)
@@ -38,7 +37,7 @@ def test_redis_killed_and_wiped_again_and_again_costs_nothing(
 def test_calls_are_accepted_run_and_answered_while_redis_is_away(
     made: Installation, service: Target, mortal_redis: OwnRedis
 ) -> None:
-    hooks, worker = made.start("hooks"), made.start("worker")
+    hooks, worker = made.start_all("hooks", "worker")
     with Calls([made.port], KINDS) as calls:
         time.sleep(1)
         before_mb = {process: process.rss_mb for process in (hooks, worker)}
@@ -61,12 +60,11 @@ def test_calls_are_accepted_run_and_answered_while_redis_is_away(
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_redis_that_hangs_holds_up_nobody(made: Installation, service: Target, mortal_redis: OwnRedis) -> None:
-    made.start("hooks")
-    made.start("worker")
+    made.start_all("hooks", "worker")
     with Calls([made.port], KINDS) as calls:
         time.sleep(0.5)
         with mortal_redis.frozen():
-            time.sleep(2)
+            time.sleep(1.5)
         time.sleep(0.5)
         promises = calls.stop()
     made.wait_until_all_ended()

@@ -4,6 +4,8 @@ import http.client
 import uuid
 from collections import Counter
 
+import pytest
+
 from tests.support.chaos_calls import Calls
 from tests.support.chaos_ledger import committed, settle
 from tests.support.chaos_target import Target
@@ -25,6 +27,7 @@ def replace(made: Installation, worker: Process) -> None:
     worker.start()
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_of_two_steps_the_committed_one_is_not_called_again(made: Installation, service: Target) -> None:
     _, worker = made.start_all("hooks", "worker")
     calls = Calls([made.port], {"writes": 1})
@@ -42,6 +45,7 @@ def test_of_two_steps_the_committed_one_is_not_called_again(made: Installation, 
     settle(made, calls.promises, service)
 
 
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 def test_of_many_items_the_committed_ones_are_not_called_again(made: Installation, service: Target) -> None:
     _, worker = made.start_all("hooks", "worker")
     calls = Calls([made.port], {"many": 1})

@@ -123,11 +123,13 @@ def run_again(made: Installation, target: Target, spans: list[tuple[float, float
         spans: times (in seconds since 1970) in which a worker was without its lease and could not know: calls that
             were under way then may come after those of the worker that took over.
     """
+    again = {effect.id.partition("-")[0] for effect in target.effects if effect.number > 1}
     known: dict[str, int] = {}
-    for (id_,) in made.rows(
-        "SELECT e.id FROM execution e JOIN workflow w ON w.id = e.workflow_id WHERE w.name IN ('writes', 'many')"
-    ):
-        known.update(committed(made, id_))
+    if again:
+        found = started(made)
+        for call_id in again & found.keys():
+            for id_, _ in found[call_id]:
+                known.update(committed(made, id_))
     return [
         effect.key
         for effect in target.effects

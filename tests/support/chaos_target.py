@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 
 class Effect(NamedTuple):
-    """One call that changes something. `number`: the how many-th with its key it was."""
+    """One call that changes something. `number`: the how many-th with its key it was; `id`: what the body says."""
 
     path: str
+    id: str
     key: str
     number: int
     at_s: float
@@ -72,7 +73,7 @@ class Target:
         key = key or "none"
         number = self.counts[key] = self.counts.get(key, 0) + 1
         index = len(self.calls(path)) if path in self._held else 0
-        self.effects.append(Effect(path, key, number, time.time()))
+        self.effects.append(Effect(path, str(sent.get("id")), key, number, time.time()))
         while index >= self._held.get(path, 2**62):  # noqa: ASYNC110  it is let by another thread
             await asyncio.sleep(0.02)
         return {"id": sent.get("id"), "key": key, "number": number}
