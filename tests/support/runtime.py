@@ -310,26 +310,26 @@ class Apart:
 @contextmanager
 def worker_process(place: Place) -> Iterator[Apart]:
     """A worker in a process of its own, which has begun to claim."""
+    told, tells = os.pipe()
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.support.runtime", place.database_url, str(place.folder), place.redis_url],
-        cwd=ROOT, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL,
+        [sys.executable, "-m", "tests.support.runtime", place.database_url, place.folder, place.redis_url, str(tells)],
+        cwd=ROOT, stdin=subprocess.DEVNULL, pass_fds=[tells],
     )  # fmt: skip
+    os.close(tells)
     apart = Apart(process)
     try:
-        assert process.stdout is not None
-        assert select.select([process.stdout], [], [], 20)[0], "the worker did not start"
-        assert os.read(process.stdout.fileno(), 100) == b"ready\n"
+        assert select.select([told], [], [], 20)[0], "the worker did not start in time"
+        assert os.read(told, 10) == b"ready", "the worker ended at once"
         yield apart
     finally:
         apart.kill()
-        assert process.stdout is not None
-        process.stdout.close()
+        os.close(told)
 
 
-async def _work(database_url: str, folder: str, redis_url: str) -> None:
+async def _work(database_url: str, folder: str, redis_url: str, tells: str) -> None:
     async with working(Place(database_url, Path(folder), redis_url)) as here:
         await here.wait(lambda: here.place.rows("SELECT 1 FROM worker WHERE pid = :pid", pid=os.getpid()))
-        print("ready", flush=True)
+        os.write(int(tells), b"ready")
         await asyncio.Event().wait()
 
 
