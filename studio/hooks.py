@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
@@ -54,9 +55,14 @@ class Hooks:
         self._limit_bytes = limit_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one call; never raises but when it is cancelled."""
+        """Answer one call; raises nothing."""
         try:
             await self._answer(scope, receive, send)
+        except asyncio.CancelledError:
+            # The server ends while a caller waits. What was accepted is committed, and goes on.
+            message = "the server ended before there was an answer; what was accepted goes on"
+            with suppress(Exception):
+                await refuse(scope, send, 504, "webhook.ending", message, "Ask for the execution.")
         except Exception as exc:
             log.error("a webhook call broke off", path=scope["path"], exc_info=exc)
             await refuse(scope, send, 500, "internal", "something is wrong here", "Look into the log.")

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from engine.errors import DefinitionError, InternalError, StudioError
 from engine.runtime.embedded import EmbeddedRedis
@@ -77,6 +78,8 @@ def up(host: str | None = None, port: int | None = None) -> None:
         if redis is not None:
             redis.start()
             steps.done("redis", "embedded")
+        else:
+            steps.done("redis", "given" if _answers(settings.redis_url or "") else "given; does not answer yet")
         steps.done("database", _prepared(settings, environment))
         load_token(home)
         supervisor.check()
@@ -93,6 +96,21 @@ def up(host: str | None = None, port: int | None = None) -> None:
         supervisor.stop()
         steps.say(f"Stopped in {time.monotonic() - began:.1f} s.")
         lock.release()
+
+
+def _answers(url: str) -> bool:
+    """Whether something listens at the address of a Redis. Without one all goes on, only slower."""
+    parts = urlsplit(url)
+    try:
+        if parts.scheme == "unix":
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(1)
+                connection.connect(unquote(parts.path))
+        else:
+            socket.create_connection((parts.hostname or "localhost", parts.port or 6379), timeout=1).close()
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _lock(home: Path, settings: Settings) -> FileLock:

@@ -13,7 +13,8 @@ _ID = re.compile(r'^(revision|down_revision)\b[^=\n]*=\s*["\']([^"\']+)["\']', r
 
 def newest_revision() -> str:
     """The revision that this code needs: the one that no other follows."""
-    revisions, followed = set(), set()
+    revisions: set[str] = set()
+    followed: set[str] = set()
     for file in VERSIONS.glob("*.py"):
         for name, value in _ID.findall(file.read_text()):
             (revisions if name == "revision" else followed).add(value)

@@ -137,6 +137,23 @@ def test_doctor_finds_what_is_wrong_with_the_installation(flowleaf, tmp_path):
     assert "secret-word" not in ill.stdout + ill.stderr
 
 
+@pytest.mark.parametrize(
+    ("module", "without"),
+    [
+        ("studio.cli", ("sqlalchemy", "fastapi", "uvicorn", "redis", "pandas")),
+        ("studio.up", ("sqlalchemy", "alembic", "fastapi", "uvicorn", "redis")),
+        ("studio.hooks", ("fastapi", "alembic", "pandas", "reflex")),
+        ("studio.process, engine.runtime.worker", ("fastapi", "uvicorn", "alembic", "pandas")),
+        ("studio.process, engine.runtime.scheduler", ("fastapi", "uvicorn", "pandas")),
+        ("studio.web", ("alembic", "pandas", "reflex")),
+    ],
+)
+def test_a_process_loads_what_it_needs_and_no_more(module, without):
+    code = f"import sys, {module}; print(sorted({set(without)} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
 def test_a_lock_is_one_process_s_until_it_gives_it_back(tmp_path):
     lock = FileLock(tmp_path / "lock", about="flowleaf up (process 7)")
     with pytest.raises(Locked, match=r"flowleaf up \(process 7\)"):

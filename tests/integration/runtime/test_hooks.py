@@ -33,8 +33,9 @@ def hook(path: str = "orders", *others: Any, **params: Any) -> Workflow:
 class Installation:
     """Published webhooks and a client that calls them."""
 
-    def __init__(self, parts: Parts, client: httpx.AsyncClient) -> None:
+    def __init__(self, parts: Parts, app: Hooks, client: httpx.AsyncClient) -> None:
         self.parts = parts
+        self.app = app
         self.client = client
 
     async def publish(self, workflow: Workflow) -> None:
@@ -66,7 +67,7 @@ async def installation(home: Path, redis: OwnRedis, *, worker: bool = False) -> 
         working = asyncio.create_task(runs.run())
     try:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1:8000") as client:
-            yield Installation(parts, client)
+            yield Installation(parts, app, client)
     finally:
         if working is not None:
             runs.stop()
@@ -266,6 +267,30 @@ def test_an_execution_whose_caller_has_gone_goes_on(run):
         call.cancel()
         await asyncio.gather(call, return_exceptions=True)
         assert len(there.requests()) == 1
+
+    run(test)
+
+
+def test_a_caller_that_waits_when_the_server_ends_is_told_that_its_execution_goes_on(run):
+    async def test(there):
+        await there.publish(hook("slow", respond="last_node"))
+        said = []
+
+        async def receive():
+            return {"type": "http.request", "body": b"{}", "more_body": False}
+
+        async def send(message):
+            said.append(message)
+
+        scope = {"type": "http", "method": "POST", "path": "/hooks/slow", "raw_path": b"/hooks/slow",
+                 "query_string": b"", "headers": []}  # fmt: skip
+        call = asyncio.create_task(there.app(scope, receive, send))
+        while not there.requests():  # noqa: ASYNC110  the database tells nobody
+            await asyncio.sleep(0.01)
+        call.cancel()
+        await call
+        assert said[0]["status"] == 504
+        assert b"goes on" in said[1]["body"]
 
     run(test)
 

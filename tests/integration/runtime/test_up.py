@@ -65,14 +65,20 @@ class Up:
     def everything(self) -> list[int]:
         return [self.process.pid, *self.look().values()]
 
-    def get(self, path: str, method: str = "GET", **headers: str) -> tuple[int, bytes]:
+    def get(self, path: str, method: str = "GET", port: int | None = None, **headers: str) -> tuple[int, bytes]:
         data = b"{}" if method == "POST" else None
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data, headers, method=method)
+        request = urllib.request.Request(f"http://127.0.0.1:{port or self.port}{path}", data, headers, method=method)
         try:
             with urllib.request.urlopen(request, timeout=10) as answer:
                 return answer.status, answer.read()
         except urllib.error.HTTPError as exc:
             return exc.code, exc.read()
+
+    def head(self, line: bytes) -> bytes:
+        """What a request with this header, which does not end, is answered."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as connection:
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n" + line)
+            return connection.recv(1000)
 
     def command(self, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
@@ -115,6 +121,11 @@ def until(true: Callable[[], object], limit_s: float, what: str) -> float:
         assert time.monotonic() - began < limit_s, f"not within {limit_s} s: {what}"
         time.sleep(0.02)
     return time.monotonic() - began
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as connection:
+        return connection.connect_ex(("127.0.0.1", port)) == 0
 
 
 def free_port() -> int:
@@ -173,9 +184,13 @@ def test_it_starts_quickly_answers_and_stops_with_nothing_left(up):
     assert sum(map(pss_mb, one.everything())) < 350
     one.publish()
     assert json.loads(one.get("/hooks/echo", "POST")[1])["path"] == "echo"
+    status, tested = one.get("/hooks-test/echo", "POST")
+    assert (status, json.loads(tested)["path"]) == (200, "echo"), tested
     for name in ("token", "signin_key", "key", "flowleaf.db"):
         path = one.home / name
         assert not path.exists() or path.stat().st_mode & 0o077 == 0, name
+    assert one.head(b"X: " + b"x" * 100_000).startswith(b"HTTP/1.1 400")
+    assert one.get("/livez")[0] == 200
     assert stopped(one, signal.SIGINT) < STOP_LIMIT_S
     second = up()
     assert second.ready() < START_LIMIT_S
@@ -263,7 +278,7 @@ def test_to_others_it_opens_with_a_password_only(up):
     assert "FLOWLEAF_PASSWORD" in one.text
 
 
-def test_postgresql_and_a_redis_of_ones_own_are_two_variables(up, postgres_url, redis_server):
+def test_postgresql_and_a_redis_of_ones_own_are_two_variables(up, tmp_path, postgres_url, redis_server):
     one = up(FLOWLEAF_DATABASE_URL=postgres_url, FLOWLEAF_REDIS_URL=redis_server.url)
     one.ready()
     assert sorted(one.pids) == ["scheduler", "web", "worker"]
@@ -271,7 +286,19 @@ def test_postgresql_and_a_redis_of_ones_own_are_two_variables(up, postgres_url, 
     assert not (one.home / "flowleaf.db").exists()
     one.publish()
     assert json.loads(one.get("/hooks/echo", "POST")[1])["path"] == "echo"
-    # A second worker may be there, and goes on where the first one is killed.
-    os.kill(one.pids["worker"], signal.SIGKILL)
-    assert json.loads(one.get("/hooks/echo", "POST")[1])["path"] == "echo"
+    # More of them may run apart, by the same two variables, and go on where the others are killed.
+    port = free_port()
+    apart = [
+        subprocess.Popen([*FLOWLEAF, *command], env=one.environment, cwd=tmp_path, start_new_session=True)
+        for command in (["hooks", "--port", str(port)], ["worker", "--slots", "async=20"], ["scheduler"])
+    ]
+    try:
+        until(lambda: answers(port), 20, "the hooks process")
+        os.kill(one.pids["worker"], signal.SIGKILL)
+        assert json.loads(one.get("/hooks/echo", "POST", port=port)[1])["path"] == "echo"
+        assert one.get("/api/v1/workflows", port=port)[0] == 404
+    finally:
+        for process in apart:
+            process.send_signal(signal.SIGTERM)
+        assert [process.wait(STOP_LIMIT_S) for process in apart] == [0, 0, 0]
     assert stopped(one, signal.SIGTERM) < STOP_LIMIT_S
