@@ -4,7 +4,7 @@ from fastapi import APIRouter, Depends, FastAPI
 from fastapi.security import HTTPBearer
 
 from engine.runtime.service import Service
-from studio.api import credentials, edits, executions, nodes, run_data, variables, workflows
+from studio.api import credentials, edits, executions, nodes, retention, run_data, variables, workflows
 from studio.api.answers import ERRORS, Json, answer_errors
 from studio.api.requests import Bounded
 
@@ -17,6 +17,7 @@ ROUTERS = (
     variables.router,
     credentials.router,
     nodes.router,
+    retention.router,
 )
 
 

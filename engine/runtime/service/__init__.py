@@ -8,6 +8,7 @@ from engine.runtime.bus import BusUnavailable
 from engine.runtime.intake import Overloaded
 from engine.runtime.parts import Parts
 from engine.runtime.programs import Programs
+from engine.runtime.retention import Rules
 from engine.runtime.service.actions import Actions, EffectsAhead, NotPublished, RunResult, WrongStatus
 from engine.runtime.service.actor import LOCAL_PROJECT, OWNER, Actor, NotAllowed, require
 from engine.runtime.service.credentials import Credentials, CredentialView
@@ -18,6 +19,7 @@ from engine.runtime.service.executions import Count, ExecutionDetail, Executions
 from engine.runtime.service.following import Following, Told
 from engine.runtime.service.listing import Page
 from engine.runtime.service.publishing import RevisionView
+from engine.runtime.service.retention import RetentionRules
 from engine.runtime.service.run_data import OriginView, OutputPage, RunData
 from engine.runtime.service.storable import is_deeper
 from engine.runtime.service.test_calls import TestIngress
@@ -55,7 +57,9 @@ __all__ = [
     "PathTaken",
     "Preview",
     "ProblemView",
+    "RetentionRules",
     "RevisionView",
+    "Rules",
     "RunData",
     "RunResult",
     "Service",
@@ -86,6 +90,7 @@ class Service:
         self.drafts = Drafts(parts, self.workflows)
         self.run_data = RunData(parts)
         self.following = Following(parts, self.executions)
+        self.retention = RetentionRules(parts)
         self._catalogue = threading.Lock()
 
     def test_ingress(self) -> TestIngress:
