@@ -16,7 +16,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # One thing at a time, under -j too: output stays readable, and a benchmark has the machine to itself.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help setup up test check fix bench bench-engine docs lock clean
+.PHONY: help setup up test check fix bench bench-engine bench-runtime docs lock clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -41,10 +41,13 @@ fix: $(READY) ## Format, and mend what ruff can mend
 	@$(BIN)/ruff check --fix --exit-zero
 	@$(BIN)/ruff format
 
-bench: bench-engine ## Run all benchmarks; figures go to build/bench
+bench: bench-engine bench-runtime ## Run all benchmarks; figures go to build/bench
 
 bench-engine: $(READY) ## Run the benchmarks of the engine
 	@$(BIN)/python -m tests.benchmarks.engine
+
+bench-runtime: $(READY) ## Run the benchmarks of the whole service
+	@$(BIN)/python -m tests.benchmarks.runtime
 
 docs: $(READY) ## Write the generated pages of docs
 	@$(BIN)/python -m docs.generate
