@@ -19,7 +19,7 @@ from engine.runtime.intake import Accepted, Intake, Once, Order, Overloaded, exe
 from engine.runtime.keyring import Keyring
 from engine.runtime.orders import pack_items
 from engine.runtime.replies import Replies
-from engine.runtime.routes import Route, Routes
+from engine.runtime.routes import AGAIN_S, Route, Routes
 from engine.runtime.signatures import Refused, verify
 from engine.runtime.store import StoreUnavailable
 
@@ -89,8 +89,10 @@ class Ingress(ABC):
             except StoreUnavailable:
                 if self._routes.table.match(path) is None:
                     raise  # else what was known is still good for saying so, and the insert tells
+        asked_s = time.monotonic()
         found = self._routes.table.match(path)
-        if found is None and not self._routes.is_fresh:
+        while found is None and self._routes.read_s < asked_s:  # it may have been published just before
+            await asyncio.sleep(max(self._routes.read_s + AGAIN_S - asked_s, 0))
             await self._refresh()
             found = self._routes.table.match(path)
         return found

@@ -100,24 +100,23 @@ def _route(row: Any) -> Route:
 
 
 class Routes:
-    """The published webhooks. `table` may be read on an event loop; `refresh` reads the database."""
+    """The published webhooks. `table` may be read on an event loop; `refresh` reads the database.
+
+    Attributes:
+        read_s: when the last reading began, by the monotonic clock.
+    """
 
     def __init__(self, store: Store, *, drafts: bool = False) -> None:
         self._store = store
         self._statement = DRAFTS if drafts else PUBLISHED
         self._lock = threading.Lock()
         self.table = Table(())
-        self._read_s = 0.0
+        self.read_s = 0.0
 
     @property
     def is_stale(self) -> bool:
         """Whether something may have been published that is not known here."""
-        return time.monotonic() - self._read_s > STALE_S
-
-    @property
-    def is_fresh(self) -> bool:
-        """Whether it was read only just now, so that asking again for an unknown path is no use."""
-        return time.monotonic() - self._read_s < AGAIN_S
+        return time.monotonic() - self.read_s > STALE_S
 
     def refresh(self) -> None:
         """Read the webhooks anew. Raises StoreUnavailable."""
@@ -126,4 +125,4 @@ class Routes:
             with self._store.read() as connection:
                 rows = connection.execute(self._statement).all()
             self.table = Table(map(_route, rows))
-            self._read_s = began
+            self.read_s = began

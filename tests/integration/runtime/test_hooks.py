@@ -14,7 +14,6 @@ from engine.runtime import schema
 from engine.runtime.orders import unpack_order
 from engine.runtime.parts import Parts
 from engine.runtime.processes import make_ingress
-from engine.runtime.routes import AGAIN_S
 from engine.runtime.service import OWNER, Service
 from engine.runtime.settings import Settings
 from engine.runtime.worker import Worker
@@ -42,7 +41,6 @@ class Installation:
         workflows = Service(self.parts).workflows
         made = await asyncio.to_thread(workflows.create, OWNER, save(workflow))
         await asyncio.to_thread(workflows.publish, OWNER, made.id)
-        await asyncio.sleep(AGAIN_S + 0.01)  # what is not known is looked for again after that
 
     async def call(self, method: str, path: str, **more: Any) -> httpx.Response:
         return await self.client.request(method, path, **more)
