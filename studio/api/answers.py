@@ -13,6 +13,7 @@ from engine.convert import dumps
 from engine.errors import CredentialError, DefinitionError, InvalidWorkflow, NodeError, StudioError
 from engine.runtime.service import (
     BadRequest,
+    BeingSent,
     BusUnavailable,
     EditConflict,
     EffectsAhead,
@@ -37,6 +38,7 @@ STATUS: tuple[tuple[type[StudioError], int], ...] = (
     (EditConflict, 409),
     (EffectsAhead, 409),
     (HeldBefore, 409),
+    (BeingSent, 409),
     (NotPublished, 409),
     (WrongStatus, 409),
     (BadRequest, 422),

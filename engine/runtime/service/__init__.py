@@ -12,7 +12,7 @@ from engine.runtime.retention import Rules
 from engine.runtime.service.actions import Actions, EffectsAhead, NotPublished, RunResult, WrongStatus
 from engine.runtime.service.actor import LOCAL_PROJECT, OWNER, Actor, NotAllowed, require
 from engine.runtime.service.credentials import Credentials, CredentialView
-from engine.runtime.service.drafts import Drafts, HeldBefore, Preview
+from engine.runtime.service.drafts import BeingSent, Drafts, HeldBefore, Preview
 from engine.runtime.service.edits import EditView
 from engine.runtime.service.errors import BadRequest, EditConflict, InUse, NotFound, PathTaken, Taken
 from engine.runtime.service.executions import Count, ExecutionDetail, Executions, ExecutionView
@@ -33,6 +33,7 @@ __all__ = [
     "Actions",
     "Actor",
     "BadRequest",
+    "BeingSent",
     "BusUnavailable",
     "Count",
     "CredentialView",

@@ -45,6 +45,12 @@ OLDER_RUNNING = text(
     "UPDATE execution SET cancel = 1 WHERE status = 'running' AND workflow_id || '' = :workflow "
     "AND kind = 'draft' AND source = 'preview' AND cancel = 0 RETURNING id"
 )
+SENT = "workflow_id || '' = :workflow AND kind = 'draft' AND source = 'manual' AND from_node = :node"
+BEING_SENT = text(
+    f"SELECT 1 FROM execution WHERE status = 'running' AND {SENT} UNION ALL "  # noqa: S608
+    "SELECT 1 FROM execution WHERE status = 'queued' AND limited = 0 AND slot = 'draft' "
+    f"AND project_id = :project AND {SENT}"
+)
 CONFIRM = text(
     "INSERT INTO confirmed (workflow_id, node_id, project_id) VALUES (:workflow, :node, :project) "
     "ON CONFLICT DO NOTHING"
@@ -65,6 +71,12 @@ class HeldBefore(StudioError):
     """A node cannot be sent while one before it is held; the message names those."""
 
     code = "draft.held_before"
+
+
+class BeingSent(StudioError):
+    """The node is being sent at this moment: twice on a double click would be once too often."""
+
+    code = "draft.being_sent"
 
 
 class PreviewNode(BaseModel):
@@ -186,6 +198,7 @@ class Drafts:
         Raises:
             BadRequest: there is no such node.
             HeldBefore: another such node comes before it, and has not run.
+            BeingSent: an earlier call is not done yet.
         """
         actor = require(actor)
         draft, _ = self._workflows.draft(actor, workflow_id)
@@ -209,7 +222,7 @@ class Drafts:
             raise HeldBefore(f"this waits for {labels}", hint="Send that first.")
         self._write_confirmed(actor, workflow_id, confirmed - known.confirmed, used_ms)
         order = start.order(target=node_id, force=(node_id,))
-        return self._insert(actor, workflow_id, start, order, source="manual")
+        return self._insert(actor, workflow_id, start, order, source="manual", sends=node_id)
 
     def test_call(self, actor: Actor, route: Route, item: Mapping[str, Any]) -> str:
         """Run the whole draft with a call of its test address, and keep the call for previews; gives the execution.
@@ -331,15 +344,21 @@ class Drafts:
         *,
         kind: str = "draft",
         source: str = "preview",
+        sends: str | None = None,
     ) -> str:
         row = execution_row(
             id=new_id(), project_id=actor.project_id, workflow_id=workflow_id, kind=kind, source=source, slot="draft",
-            trigger_id=start.trigger_id,
+            trigger_id=start.trigger_id, from_node=sends,
         )  # fmt: skip
         queued = Order(row, pack_order(order))
         of = {"workflow": workflow_id, "project": actor.project_id, "now": now_ms()}
         stopped: list[str] = []
         with self._store.write() as connection:
+            if sends is not None:
+                if not self._store.is_sqlite:
+                    connection.execute(text("SELECT 1 FROM workflow WHERE id = :workflow FOR UPDATE"), of)
+                if connection.execute(BEING_SENT, {**of, "node": sends}).first():
+                    raise BeingSent("this node is being sent just now", hint="Wait for it to end.")
             if source == "preview":
                 stopped = self._cancel_older(connection, of)
             if kind == "test":

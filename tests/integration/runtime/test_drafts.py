@@ -9,7 +9,7 @@ import pytest
 
 from engine.runtime.ids import new_id
 from engine.runtime.routes import Route
-from engine.runtime.service import OWNER, BadRequest, HeldBefore, NotFound, Preview
+from engine.runtime.service import OWNER, BadRequest, BeingSent, HeldBefore, NotFound, Preview
 from engine.runtime.service.drafts import PreviewNode
 from engine.workflow import Workflow
 from tests.support.at_work import AtWork, at_work
@@ -167,6 +167,22 @@ def test_one_node_is_sent_when_it_is_named(place: AtWork, server: Server) -> Non
         place.wait(place.service.drafts.send_once(OWNER, workflow_id, "second"))
 
     assert [one.path for one in server.requests] == ["/first", "/second"]
+
+
+def test_a_double_click_sends_once(place: AtWork, server: Server) -> None:
+    workflow_id = place.create(chain(start([{}]), http(server, "send", "POST", "/slow?s=0.3")))
+    first = place.service.drafts.send_once(OWNER, workflow_id, "send")
+    with pytest.raises(BeingSent):
+        place.service.drafts.send_once(OWNER, workflow_id, "send")
+    with place.worker():
+        place.wait(first, "running")
+        with pytest.raises(BeingSent):
+            place.service.drafts.send_once(OWNER, workflow_id, "send")
+        place.service.drafts.preview(OWNER, workflow_id, force=["start"])  # leaves it alone
+        assert place.wait(first).status == "succeeded"
+        place.wait(place.service.drafts.send_once(OWNER, workflow_id, "send"))
+
+    assert len(server.requests) == 2
 
 
 def test_a_held_node_whose_params_cannot_be_told_says_why(place: AtWork, server: Server) -> None:

@@ -270,6 +270,19 @@ def test_a_follower_is_carried_over_to_the_worker_that_goes_on(
     assert ended | later == {"start", *(f"n{n}" for n in range(8))}
 
 
+def test_a_follower_that_leaves_leaves_nothing_behind(place: AtWork, redis_server: OwnRedis) -> None:
+    id_ = place.service.actions.run(OWNER, place.publish(chain(node("start", "core.manual"))))
+    with redis.Redis.from_url(redis_server.url) as client:
+        before = len(client.client_list())
+        for _ in range(5):
+            follow(place, id_, until=lambda told: True)
+        left = len(client.client_list())
+        threads = [thread.name for thread in threading.enumerate() if "asyncio" in thread.name]
+
+    assert left == before
+    assert threads == []
+
+
 def test_what_is_not_there_cannot_be_followed(place: AtWork) -> None:
     with pytest.raises(NotFound):
         follow(place, "f" * 32)
