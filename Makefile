@@ -16,7 +16,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # One thing at a time, under -j too: output stays readable, and a benchmark has the machine to itself.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help setup up test check fix bench bench-engine bench-runtime docs lock clean
+.PHONY: help setup up test check fix chaos bench bench-engine bench-runtime docs lock clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -40,6 +40,10 @@ check: $(READY) ## Lint, format, types, imports, and what no file may hold
 fix: $(READY) ## Format, and mend what ruff can mend
 	@$(BIN)/ruff check --fix --exit-zero
 	@$(BIN)/ruff format
+
+chaos: $(READY) ## Break things at random for CHAOS_S seconds (1800); figures go to build/bench/chaos.json
+	@$(BIN)/python -m tests.chaos.endurance
+	@CHAOS_AWAY_S=$(or $(CHAOS_AWAY_S),60) $(BIN)/pytest -q tests/chaos -k "away or full_disk"
 
 bench: bench-engine bench-runtime ## Run all benchmarks; figures go to build/bench
 

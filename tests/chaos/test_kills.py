@@ -76,7 +76,7 @@ def test_all_processes_killed_at_once_go_on_where_they_were(made: Installation, 
     assert not ledger.moved()
 
 
-@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_each_second_fires_once_while_schedulers_are_killed(made: Installation) -> None:
     _, *schedulers = made.start_all("worker", "scheduler", "scheduler")
     workflow_id = made.publish(chaos_workflows.ticks())

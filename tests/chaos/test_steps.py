@@ -45,7 +45,7 @@ def test_of_two_steps_the_committed_one_is_not_called_again(made: Installation, 
     settle(made, calls.promises, service)
 
 
-@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_of_many_items_the_committed_ones_are_not_called_again(made: Installation, service: Target) -> None:
     _, worker = made.start_all("hooks", "worker")
     calls = Calls([made.port], {"many": 1})
