@@ -184,19 +184,21 @@ def test_a_retry_of_a_retry_still_knows_what_the_first_one_did(place: AtWork, se
 
 
 def test_a_retry_sends_only_the_items_that_failed(place: AtWork, server: Server) -> None:
-    url = server.url + "{{ '/flaky?fail=2&key=x' if item.n == 2 else '/echo' }}"
+    url = server.url + "{{ '/flaky?fail=2&key=x' if item.n == 29 else '/echo' }}"
     drawn = chain(
         node("start", "core.manual"), node("send", "core.http_request", {"url": url, "method": "POST"}), node("last")
     )
     workflow_id = place.publish(drawn)
     with place.worker():
-        id_ = place.service.actions.run(OWNER, workflow_id, items=[{"n": 1}, {"n": 2}, {"n": 3}])
+        id_ = place.service.actions.run(OWNER, workflow_id, items=[{"n": n} for n in range(30)])
         for _ in range(2):
             assert place.wait(id_).status == "failed"
             id_ = place.service.actions.retry(OWNER, id_, confirm=True)
         assert place.wait(id_).status == "succeeded"
 
-    assert len(keys(server)) == len(set(keys(server)))
+    # Ten go on at a time: those under way when one fails may have been sent, and are sent again with their keys.
+    assert len(set(keys(server))) == 29
+    assert len(keys(server)) <= 29 + 2 * 9
     assert len(set(keys(server, "/flaky"))) == 1
 
 

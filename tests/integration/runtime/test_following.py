@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ from engine.workflow import Workflow
 from tests.support.at_work import LIMIT_S, AtWork, at_work
 from tests.support.build import chain, node, start
 from tests.support.http_server import Server, http_server
+from tests.support.installation import COMMAND
 from tests.support.servers import OwnRedis
 
 KILLED_S = 12.0  # a lease of 6 s has to lapse
@@ -229,7 +229,7 @@ def worker_process(place: AtWork, redis_url: str, database_url: str) -> "subproc
     }
     root = Path(__file__).parents[3]
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.support.chaos_role", "worker"], env=environment, cwd=root,
+        [*COMMAND, "worker"], env=environment, cwd=root,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
 
