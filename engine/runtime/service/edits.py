@@ -25,6 +25,7 @@ AT_ONCE = 500
 # Larger edits, such as of pin data, are read by the tabs from the database.
 MOST_TOLD = 65_536
 
+FORGET = text("DELETE FROM sample WHERE workflow_id = :id AND node_id = :node")
 INSERT = insert(EditRow.__table__)  # type: ignore[attr-defined]
 UPDATE = text(
     "UPDATE workflow SET draft = :draft, draft_seq = :seq, name = :name, updated_ms = :now "
@@ -150,7 +151,8 @@ class Edits(WorkflowRows):
                 "at_ms": now,
             }
             webhooks = self._draft_webhooks(before, after)
-            if self._commit(values, row.draft_seq, packed, after, webhooks):
+            pinned = _newly_pinned(before, after) if any(path.endswith("/pinned") for path in touched) else []
+            if self._commit(values, row.draft_seq, packed, after, webhooks, pinned):
                 self._keep(workflow_id, packed, after)
                 done = EditView(seq=row.draft_seq + 1, edit=written, actor=actor.name, client=actor.client, at_ms=now)
                 self._tell((f"workflow:{workflow_id}", _told(done, len(values["edit"]))), *self._draft_routes(webhooks))
@@ -174,9 +176,19 @@ class Edits(WorkflowRows):
         ]
 
     def _commit(
-        self, values: dict[str, Any], seen: int, packed: bytes, after: Workflow, webhooks: list[Trigger] | None
+        self,
+        values: dict[str, Any],
+        seen: int,
+        packed: bytes,
+        after: Workflow,
+        webhooks: list[Trigger] | None,
+        pinned: list[str],
     ) -> bool:
-        """Append the edit and update the draft; False where another edit came first."""
+        """Append the edit and update the draft; False where another edit came first.
+
+        What is pinned on a trigger takes the place of its last test request: the newer of the two is what previews
+        begin with.
+        """
         id_, now = values["workflow_id"], values["at_ms"]
         with self._store.write() as connection:
             update = {"id": id_, "draft": packed, "seq": values["seq"], "name": after.name, "now": now, "seen": seen}
@@ -185,12 +197,20 @@ class Edits(WorkflowRows):
             connection.execute(INSERT, values)
             if webhooks is not None:
                 self._write_draft_webhooks(connection, values["project_id"], id_, webhooks, now)
+            for node_id in pinned:
+                connection.execute(FORGET, {"id": id_, "node": node_id})
         return True
 
     @staticmethod
     def _draft_routes(webhooks: list[Trigger] | None) -> list[tuple[str, dict[str, Any]]]:
         """The word that test addresses changed, where they did."""
         return [(ROUTES, {})] if webhooks else []
+
+
+def _newly_pinned(before: Workflow, after: Workflow) -> list[str]:
+    """Ids of the nodes whose pin data is another than before."""
+    known = {node.id: node.pinned for node in before.nodes}
+    return [node.id for node in after.nodes if node.pinned is not None and node.pinned != known.get(node.id)]
 
 
 def _told(done: EditView, size: int) -> dict[str, Any]:

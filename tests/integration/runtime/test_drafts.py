@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from engine.edits import Pin
 from engine.runtime.ids import new_id
 from engine.runtime.routes import Route
 from engine.runtime.service import OWNER, BadRequest, BeingSent, HeldBefore, NotFound, Preview
@@ -303,7 +304,7 @@ def test_a_test_call_runs_the_draft_and_is_kept_for_previews(place: AtWork) -> N
     assert rows(preview, "double") == [{"n": 8}]
 
 
-def test_the_last_test_call_goes_before_pin_data(place: AtWork) -> None:
+def test_the_newer_of_test_call_and_pin_data_is_what_previews_begin_with(place: AtWork) -> None:
     pins = {"main": [{"body": {"n": 100}}]}
     drawn = chain(
         node("hook", "core.webhook", {"path": "orders"}, pinned=pins),
@@ -317,6 +318,11 @@ def test_the_last_test_call_goes_before_pin_data(place: AtWork) -> None:
         assert rows(place.previewed(workflow_id), "double") == [{"n": 6}]
         place.service.drafts.forget_sample(OWNER, workflow_id, "hook")
         assert rows(place.previewed(workflow_id), "double") == [{"n": 200}]
+        place.wait(place.service.drafts.test_call(OWNER, route, call(3)))
+        pin = Pin(node_id="hook", pinned={"main": [{"body": {"n": 7}}]})
+        seq = place.service.workflows.get(OWNER, workflow_id).seq
+        place.service.workflows.edit(OWNER, workflow_id, pin, seq)
+        assert rows(place.previewed(workflow_id), "double") == [{"n": 14}]
 
 
 @pytest.mark.parametrize("respond", ["at_once", "last_node"])
