@@ -258,7 +258,7 @@ def test_a_cancelled_execution_of_a_dead_worker_ends_as_cancelled(here: Place) -
 
 
 def test_recovering_and_claiming_at_once_runs_nothing_twice(postgres_url: str, tmp_path: Path) -> None:
-    """Leases lapse all the time while their workers go on claiming: who holds a claim by the end has the highest fence."""
+    """Leases lapse all the time while their workers go on claiming: no fence is given twice."""
     with place(postgres_url, tmp_path) as here:
         ids = queue(here, here.publish(FLOW), 40)
         stop = threading.Event()

@@ -33,6 +33,9 @@ def lonely(database_url: str, tmp_path: Path) -> Iterator[Place]:
         yield made
 
 
+OVER = {"value": "{{ item.double }}", "test": "greater_than", "other": 2}
+
+
 def five() -> Workflow:
     return chain(
         node("start", "core.manual"),
