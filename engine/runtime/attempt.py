@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,6 +22,7 @@ from engine.runtime.context import ExecutionServices, Outside
 from engine.runtime.cuts import cut
 from engine.runtime.history import Past, past_of, repeated
 from engine.runtime.journal import Entry, Journal
+from engine.runtime.measures import Measures
 from engine.runtime.orders import Order, unpack_order
 from engine.runtime.payloads import Payloads
 from engine.runtime.programs import Programs, Ready
@@ -49,7 +50,7 @@ class Shared:
     programs: Programs
     outside: Outside
     payloads: Payloads
-    observe: Callable[[Claim, str, float, Mapping[str, tuple[str, str, float]]], None] = lambda *said: None
+    measures: Measures
 
 
 @dataclass(slots=True)
@@ -196,6 +197,8 @@ class Attempt:
             return tuple(step._replace(reuse=step.reuse and step.key in kept) for step in steps), kept
 
         self.steps, self.kept = await patiently(look)
+        hits = sum(step.reuse for step in self.steps)
+        self.shared.measures.reused(hits, len(self.steps) - hits)
         for step in self.steps:
             if step.reuse:
                 self.results.setdefault(step.node_id, self.kept[step.key])
@@ -301,7 +304,7 @@ class Attempt:
         made, keeping = NOTHING, None
         if any(bundle):
             part, self.part = self.part, self.part + 1
-            if _is_large(runs):
+            if is_large(runs):
                 made, keeping = await in_thread(self._packed, bundle)
             else:
                 made, keeping = self._packed(bundle)
@@ -342,7 +345,9 @@ class Attempt:
     def _keeping(self, runs: tuple[StoredRun, ...]) -> Callable[[Connection], None] | None:
         """What keeps the results of a draft run by preview key."""
         found = [
-            run._replace(key=held_key(run.key)) if run.node_id in self.held and run.status in ("held", "failed") else run
+            run._replace(key=held_key(run.key))
+            if run.node_id in self.held and run.status in ("held", "failed")
+            else run
             for run in runs
             if run.key and run.status in ("succeeded", "failed", "skipped", "held") and not run.result.blocked
         ]
@@ -373,7 +378,7 @@ class Attempt:
         answer = self._answer(status, error) if self.claim.reply_to is not None and not self.answered else None
         self.ended = True
         duration_ms = (time.monotonic() - self.began_s) * 1000
-        self.shared.observe(self.claim, status, duration_ms, self.took)
+        self.shared.measures.execution_ended(self.claim, status, duration_ms, self.took)
         await self._put(status=status, error=said_, answer=answer)
 
     def _answer(self, status: str, error: StudioError | None) -> Answer | None:
@@ -386,7 +391,7 @@ class Attempt:
         return Answer(500, {**error.as_json(), "execution_id": claim.id}) if error is not None else None
 
 
-def _is_large(runs: tuple[StoredRun, ...]) -> bool:
+def is_large(runs: Sequence[StoredRun]) -> bool:
     """Whether writing it down takes so long that it is better done in a thread."""
     return any(len(items) > LARGE_ITEMS for run in runs for items in run.result.outputs.values())
 

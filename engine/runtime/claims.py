@@ -3,11 +3,15 @@
 import os
 import socket
 from collections.abc import Mapping, MutableMapping
+from functools import cache
 from typing import NamedTuple
 
+import orjson
 from sqlalchemy import Connection, TextClause, text
 
+from engine.runtime import bulk
 from engine.runtime.ids import new_id, now_ms
+from engine.runtime.models import SLOTS
 from engine.runtime.store import Store
 
 LEASE_MS = 6_000
@@ -46,23 +50,25 @@ QUEUED = "status = 'queued' AND limited = 0"
 LIMITED = "status = 'queued' AND limited = 1"
 # What takes a place of a workflow's limit: draft runs do not.
 COUNTED = "status = 'running' AND kind = 'published'"
+OPEN = f"{QUEUED} AND slot = :slot AND project_id = :project"
+LIMITS = f"{LIMITED} AND workflow_id = :workflow AND slot = :slot"
 TAKEN = (
     "status = 'running', worker_id = :worker, fence = fence + 1, attempts = attempts + 1, "
     "started_ms = coalesce(started_ms, :now)"
 )
 
-# Which (slot, project) have something queued: a step from one to the next along the index, whatever lies between.
+# Which (slot, project) have something queued: within each slot a step from one project to the next along the index,
+# whatever lies between.
+NEXT = f"SELECT project_id FROM execution WHERE {QUEUED} AND slot ="  # noqa: S608
+SLOT_NAMES = " UNION ALL ".join(f"SELECT CAST('{slot}' AS varchar) AS slot" for slot in SLOTS)
 PAIRS = text(f"""
     WITH RECURSIVE pair(slot, project_id) AS (
-        SELECT * FROM (SELECT slot, project_id FROM execution WHERE {QUEUED} ORDER BY slot, project_id LIMIT 1) AS first
+        SELECT given.slot, ({NEXT} given.slot ORDER BY project_id LIMIT 1) FROM ({SLOT_NAMES}) AS given
         UNION ALL
-        SELECT (SELECT slot FROM execution WHERE {QUEUED} AND (slot, project_id) > (pair.slot, pair.project_id)
-                ORDER BY slot, project_id LIMIT 1),
-               (SELECT project_id FROM execution WHERE {QUEUED} AND (slot, project_id) > (pair.slot, pair.project_id)
-                ORDER BY slot, project_id LIMIT 1)
-        FROM pair WHERE pair.slot IS NOT NULL
+        SELECT pair.slot, ({NEXT} pair.slot AND project_id > pair.project_id ORDER BY project_id LIMIT 1)
+        FROM pair WHERE pair.project_id IS NOT NULL
     )
-    SELECT slot, project_id FROM pair WHERE slot IS NOT NULL LIMIT 1000""")  # noqa: S608  no value of others in it
+    SELECT slot, project_id FROM pair WHERE project_id IS NOT NULL LIMIT 1000""")  # noqa: S608  no value of others in it
 
 BUSY_WORKFLOWS = text(f"""
     WITH RECURSIVE busy(id) AS (
@@ -75,10 +81,15 @@ BUSY_WORKFLOWS = text(f"""
     SELECT id FROM busy WHERE id IS NOT NULL LIMIT 1000""")  # noqa: S608
 
 
-def _claiming(where: str, lock: str) -> TextClause:
+TAKE = text(f"UPDATE execution SET {TAKEN} WHERE id IN (SELECT value FROM json_each(:ids))")  # noqa: S608
+
+
+@cache
+def _claiming(where: str) -> TextClause:
+    """On PostgreSQL: takes them, whoever else claims at the same time."""
     return text(f"""
         WITH picked AS (
-            SELECT id FROM execution WHERE {where} ORDER BY priority, id LIMIT :count {lock}
+            SELECT id FROM execution WHERE {where} ORDER BY priority, id LIMIT :count FOR UPDATE SKIP LOCKED
         )
         UPDATE execution SET {TAKEN} FROM picked WHERE execution.id = picked.id RETURNING {COLUMNS}""")  # noqa: S608
 
@@ -89,8 +100,6 @@ class Claims:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._lock = "" if store.is_sqlite else "FOR UPDATE SKIP LOCKED"
-        self._claim = _claiming(f"{QUEUED} AND slot = :slot AND project_id = :project", self._lock)
-        self._claim_limited = _claiming(f"{LIMITED} AND workflow_id = :workflow AND slot = :slot", self._lock)
         self._turn = 0
         self._earlier = ""
         self.worker_id = ""
@@ -211,7 +220,7 @@ class Claims:
                     if left[slot] <= 0:
                         break
                     count = min(share, left[slot])
-                    found = self._rows(connection, self._claim, count, slot=slot, project=project)
+                    found = self._rows(connection, OPEN, count, slot=slot, project=project)
                     claimed += found
                     left[slot] -= len(found)
                     if len(found) == count:
@@ -226,9 +235,19 @@ class Claims:
         )
         return claim._replace(fence=found.scalar_one())
 
-    def _rows(self, connection: Connection, statement: TextClause, count: int, **where: str) -> list[Claim]:
-        values = {"worker": self.worker_id, "now": now_ms(), "count": count, **where}
-        return [Claim._make(row) for row in connection.execute(statement, values)]
+    def _rows(self, connection: Connection, where: str, count: int, **named: str) -> list[Claim]:
+        values = {"worker": self.worker_id, "now": now_ms(), "count": count, **named}
+        if not self._store.is_sqlite:
+            return [Claim._make(row) for row in connection.execute(_claiming(where), values)]
+        # There is one writer at a time: what is found is still there when it is taken.
+        rest = f"FROM execution WHERE {where} ORDER BY priority, id LIMIT :count"
+        found = [Claim._make(row) for row in bulk.select(connection, Claim._fields, rest, values)]
+        if found:
+            connection.execute(TAKE, {**values, "ids": orjson.dumps([claim.id for claim in found]).decode()})
+        return [
+            claim._replace(fence=claim.fence + 1, attempts=claim.attempts + 1, worker_id=self.worker_id)
+            for claim in found
+        ]
 
     def _limited(self, connection: Connection, left: MutableMapping[str, int]) -> list[Claim]:
         """Claims of workflows that limit how many of their executions run at a time."""
@@ -253,7 +272,7 @@ class Claims:
             for slot in [slot for slot, count in left.items() if count > 0]:
                 room = min(places - len(taken), left[slot])
                 if room > 0:
-                    found = self._rows(connection, self._claim_limited, room, workflow=workflow_id, slot=slot)
+                    found = self._rows(connection, LIMITS, room, workflow=workflow_id, slot=slot)
                     left[slot] -= len(found)
                     taken += found
             claimed += taken

@@ -72,7 +72,7 @@ class Parts:
         """Wake the workers for what was just committed. Where it gets lost, they find it within a second."""
         queues = {"drafts" if order.row["slot"] == "draft" else "runs" for order in orders}
         for queue in queues:
-            self.wakes.send(queue)
+            self.wakes.soon(queue)
 
     async def close(self) -> None:
         """Give everything back."""

@@ -17,7 +17,7 @@ from engine.runtime.packed import unpack_json
 from engine.runtime.store import Store
 from engine.workflow import Workflow, from_data
 
-KEPT = 500
+KEPT = 500  # fewer than `engine.program` keeps
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,8 @@ PAUSE_S = 0.0005
 BUSY_S = 5
 IDLE_MS = 5_000
 ASK_S = 0.0003
+# A server whose host vanished is noticed in half a minute; TCP alone waits for hours. libpq's names.
+KEEPALIVES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000}
 CHECKPOINT_PAGES = 4_000  # 16 MB
 POOL = 16
 PATIENCE_S = 0.5
@@ -95,7 +97,7 @@ class Store:
             pool_size=POOL,
             max_overflow=POOL,
             pool_timeout=BUSY_S,
-            connect_args={"connect_timeout": BUSY_S, "application_name": "flowleaf"},
+            connect_args={"connect_timeout": BUSY_S, "application_name": "flowleaf", **KEEPALIVES},
         )
 
         @event.listens_for(engine, "connect")

@@ -4,6 +4,7 @@ import asyncio
 import signal
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -11,6 +12,7 @@ from typing import Any
 
 from engine.registry import Registry
 from engine.run import LocalServices
+from engine.runtime.at_once import run_at_once
 from engine.runtime.attempt import TELL_S, Attempt, Shared
 from engine.runtime.bus import Bus, BusUnavailable, Gap
 from engine.runtime.claims import BEAT_S, Claims
@@ -30,6 +32,8 @@ QUEUES = {"runs": ("async", "code", "heavy"), "drafts": ("draft",)}
 # What is not done so long after the word to stop is left to be recovered.
 STOP_S = 4.0
 CANCELS = "cancel"
+# Executions that end at once hold the event loop no longer than this in one go.
+TURN_S = 0.005
 BROKE_OFF = (
     '{"code": "internal", "message": "the execution broke off", '
     '"hint": "This is a fault of Flowleaf; its log says more."}'
@@ -69,6 +73,7 @@ class Worker:
         self._local = local
         self._measures = measures or Measures()
         self._claims = Claims(store)
+        self._waiting: deque[Claimed] = deque()
         self._attempts: dict[str, tuple[Attempt, asyncio.Task[None]]] = {}
         self._changed: dict[str, list[dict[str, Any]]] = {}
         self._changed_lock = threading.Lock()
@@ -84,7 +89,7 @@ class Worker:
             Programs(store, Registry()),
             Outside(store, local, vault),
             payloads,
-            self._measures.execution_ended,
+            self._measures,
         )
 
     def stop(self) -> None:
@@ -140,18 +145,32 @@ class Worker:
 
     def _on_claimed(self, claimed: Sequence[Claimed]) -> None:
         self._measures.claimed(len(claimed))
-        self._loop.call_soon_threadsafe(self._begin, claimed)
+        self._loop.call_soon_threadsafe(self._take, claimed)
 
-    def _begin(self, claimed: Sequence[Claimed]) -> None:
-        now = time.time()
-        for claim, parts in claimed:
-            self._measures.waited(claim, now)
+    def _take(self, claimed: Sequence[Claimed]) -> None:
+        idle = not self._waiting
+        self._waiting.extend(claimed)
+        if idle:
+            self._begin()
+
+    def _begin(self) -> None:
+        """Run or begin what was claimed, for a moment; then the loop sees to others first."""
+        until = time.perf_counter() + TURN_S
+        while self._waiting:
+            claim, parts = self._waiting.popleft()
+            self._measures.waited(claim, time.time())
             if claim.id in self._attempts:  # by a claim that the database has forgotten
                 self._attempts[claim.id][1].cancel()
-            attempt = Attempt(claim, parts, self._shared)
-            task = self._loop.create_task(attempt.run())
-            self._attempts[claim.id] = (attempt, task)
-            task.add_done_callback(partial(self._gone, claim.id))
+            made = run_at_once(claim, parts, self._shared)
+            if isinstance(made, Entry):
+                self._journal.put(made)
+            else:
+                task = self._loop.create_task(made.run())
+                self._attempts[claim.id] = (made, task)
+                task.add_done_callback(partial(self._gone, claim.id))
+            if time.perf_counter() > until and self._waiting:
+                self._loop.call_soon(self._begin)
+                return
 
     def _gone(self, id_: str, task: "asyncio.Task[None]") -> None:
         if id_ in self._attempts and self._attempts[id_][1] is task:
@@ -193,6 +212,7 @@ class Worker:
             self._claims.register()
 
     def _drop_all(self) -> None:
+        self._waiting.clear()
         for _, task in self._attempts.values():
             task.cancel()
 
