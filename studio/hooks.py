@@ -8,10 +8,10 @@ from urllib.parse import parse_qsl, unquote
 
 from engine.convert import dumps
 from engine.errors import StudioError
-from engine.runtime.ingress import Answer, Call, Ingress
 from engine.runtime.logs import get_logger
 from engine.runtime.parts import Parts
 from engine.runtime.processes import is_ready, make_ingress
+from engine.runtime.webhooks.ingress import Answer, Call, Ingress
 from studio.asgi import (
     JSON,
     App,

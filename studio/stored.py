@@ -4,12 +4,12 @@ import os
 import sys
 from pathlib import Path
 
-from engine.runtime.backup import backup as write_backup
+from engine.runtime.backups.backup import backup as write_backup
+from engine.runtime.backups.restore import restore as read_backup
 from engine.runtime.embedded import SOCKET
 from engine.runtime.locks import UP, FileLock
 from engine.runtime.parts import Parts
 from engine.runtime.processes import prepare
-from engine.runtime.restore import restore as read_backup
 from engine.runtime.service import OWNER, Service
 from engine.runtime.settings import load_settings
 from engine.workflow import save

@@ -16,19 +16,19 @@ from engine.errors import InternalError, StudioError
 from engine.events import Event, NodeResult
 from engine.executor import execute
 from engine.planner import Step, plan
-from engine.runtime.answers import Answer, answer_of, said
 from engine.runtime.claims import Claim
 from engine.runtime.context import ExecutionServices, Outside
-from engine.runtime.cuts import cut
+from engine.runtime.data.cuts import cut
+from engine.runtime.data.payloads import Payloads
+from engine.runtime.data.records import Bundle, Packed, StoredRun, packed
 from engine.runtime.history import Past, past_of, repeated
 from engine.runtime.journal import Entry, Journal
 from engine.runtime.measures import Measures
 from engine.runtime.orders import Order, unpack_order
-from engine.runtime.payloads import Payloads
 from engine.runtime.programs import Programs, Ready
-from engine.runtime.records import Bundle, Packed, StoredRun, packed
 from engine.runtime.run_data import held_key, keep, kept_keys, load_kept
 from engine.runtime.store import Store, patiently
+from engine.runtime.webhooks.answers import Answer, answer_of, said
 from engine.step import in_thread
 from engine.workflow import from_data
 

@@ -12,9 +12,9 @@ from engine.api import HttpRequests
 from engine.convert import loads
 from engine.errors import CredentialError, did_you_mean
 from engine.run import LocalServices
-from engine.runtime.credential_kinds import outgoing
+from engine.runtime.credentials.kinds import outgoing
+from engine.runtime.credentials.vault import Vault
 from engine.runtime.store import Store, patiently
-from engine.runtime.vault import Vault
 
 if TYPE_CHECKING:
     from engine.sandbox import CodeResult

@@ -9,9 +9,9 @@ from sqlalchemy import text
 from engine.errors import DefinitionError
 from engine.events import NodeResult
 from engine.runtime.claims import Claim
-from engine.runtime.payloads import Payloads
+from engine.runtime.data.payloads import Payloads
+from engine.runtime.data.records import unpack
 from engine.runtime.programs import Ready
-from engine.runtime.records import unpack
 from engine.runtime.store import Store
 
 

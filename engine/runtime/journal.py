@@ -14,19 +14,19 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, text
 
 from engine.runtime import bulk
-from engine.runtime.answers import Answer
 from engine.runtime.claims import LIMITED, QUEUED, Claim, Claims
 from engine.runtime.ids import now_ms
 from engine.runtime.logs import get_logger
 from engine.runtime.store import Store, StoreUnavailable
+from engine.runtime.webhooks.answers import Answer
 
 # How long a database that is away is left alone; doubled each time, up to the last.
 WAIT_S = (0.1, 2.0)
 # A worker without anything to do looks this often: for what a lost message would have told it, and for lapsed leases.
 IDLE_S = 1.0
 BATCH = 500
-# Under load a little patience makes larger batches: a transaction costs 0.6 ms of work however small it is, and two busy
-# threads hinder each other. After a batch of so many the next waits for ENOUGH, up to BUSY_S from when that one began.
+# Under load a little patience makes larger batches: a transaction costs 0.6 ms of work however small it is, and two
+# busy threads hinder each other. After a batch of so many the next waits for ENOUGH, up to BUSY_S from its beginning.
 BUSY_ENTRIES = 8
 ENOUGH = 32
 BUSY_S = 0.012
@@ -328,9 +328,7 @@ class Journal:
         """Write the entries whose executions are still ours; says of each whether it is."""
         ids = list({entry.claim.id for entry in batch})
         values = {"ids": self._ids(ids), "worker": self._claims.worker_id}
-        mine: dict[str, int] = {
-            id_: fence for id_, fence in bulk.select(connection, ("id", "fence"), self._held, values)
-        }
+        mine = {row[0]: row[1] for row in bulk.select(connection, ("id", "fence"), self._held, values)}
         kept: list[bool] = []
         records: list[bulk.Row] = []
         ended: list[bulk.Row] = []

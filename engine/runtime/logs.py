@@ -23,7 +23,7 @@ from structlog.contextvars import merge_contextvars
 from structlog.typing import FilteringBoundLogger
 
 from engine.errors import DefinitionError, did_you_mean
-from engine.runtime.redaction import is_secret_name, without_named_secrets
+from engine.runtime.credentials.redaction import is_secret_name, without_named_secrets
 
 __all__ = ["LEVELS", "bound", "configure_logs", "get_logger"]
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from engine.runtime.payloads import Payloads
-from engine.runtime.records import Summary, summaries, unpack
+from engine.runtime.data.payloads import Payloads
+from engine.runtime.data.records import Summary, summaries, unpack
 
 
 class NodeRunView(BaseModel):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from engine.runtime.packed import pack_json, unpack_json
+from engine.runtime.data.packed import pack_json, unpack_json
 
 
 class Order(NamedTuple):

@@ -8,12 +8,12 @@ from engine.errors import DefinitionError
 from engine.registry import Registry
 from engine.run import LocalServices
 from engine.runtime.bus import Bus, MemoryBus, RedisBus
+from engine.runtime.credentials.vault import Vault, load_key
+from engine.runtime.data.payloads import Payloads
 from engine.runtime.intake import Order
-from engine.runtime.payloads import Payloads
 from engine.runtime.queue import Wakes
 from engine.runtime.settings import Settings
 from engine.runtime.store import Store
-from engine.runtime.vault import Vault, load_key
 
 
 class Parts:
@@ -64,9 +64,7 @@ class Parts:
 
     def local(self) -> LocalServices:
         """What nodes may do outside in this process: files, HTTP, code."""
-        return LocalServices(
-            folders=[*self.settings.file_folders, *self.samples], http_allow=self.settings.http_allow
-        )
+        return LocalServices(folders=[*self.settings.file_folders, *self.samples], http_allow=self.settings.http_allow)
 
     def woken(self, orders: Sequence[Order]) -> None:
         """Wake the workers for what was just committed. Where it gets lost, they find it within a second."""

@@ -8,11 +8,11 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Connection, bindparam, text
 
+from engine.runtime.data.payload_sweep import sweep_payloads
+from engine.runtime.data.payloads import Payloads
 from engine.runtime.ids import new_id, now_ms
 from engine.runtime.logs import get_logger
 from engine.runtime.measures import Measures
-from engine.runtime.payload_sweep import sweep_payloads
-from engine.runtime.payloads import Payloads
 from engine.runtime.store import Store
 from engine.runtime.turns import is_held, take_turn
 

@@ -8,9 +8,9 @@ from engine.errors import InternalError
 from engine.events import NodeResult
 from engine.planner import digest
 from engine.runtime.claims import Claim
+from engine.runtime.data.payloads import Payloads
+from engine.runtime.data.records import Bundle, StoredRun, packed, unpack
 from engine.runtime.ids import now_ms
-from engine.runtime.payloads import Payloads
-from engine.runtime.records import Bundle, StoredRun, packed, unpack
 from engine.runtime.store import Store, chunks
 
 KEEP = text(

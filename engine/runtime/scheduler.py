@@ -14,7 +14,6 @@ from sqlalchemy import Connection, text
 from engine.errors import DefinitionError
 from engine.runtime.clock import Missed, Schedule, firings, next_due
 from engine.runtime.ids import new_id, now_ms
-from engine.runtime.ingress import ROUTES
 from engine.runtime.intake import Order, execution_row, insert_orders
 from engine.runtime.logs import bound, get_logger
 from engine.runtime.measures import Measures
@@ -23,6 +22,7 @@ from engine.runtime.parts import Parts
 from engine.runtime.retention import Retention
 from engine.runtime.store import StoreUnavailable
 from engine.runtime.sweeper import Sweeper
+from engine.runtime.webhooks.ingress import ROUTES
 
 # A schedule published elsewhere is seen after this, also where the bus says nothing.
 LOOK_S = 1.0

@@ -17,14 +17,14 @@ from engine.runtime.attempt import TELL_S, Attempt, Shared
 from engine.runtime.bus import Bus, BusUnavailable, Gap
 from engine.runtime.claims import BEAT_S, Claims
 from engine.runtime.context import Outside
+from engine.runtime.credentials.vault import Vault
+from engine.runtime.data.payloads import Payloads
 from engine.runtime.journal import Claimed, Entry, Journal
 from engine.runtime.logs import get_logger
 from engine.runtime.measures import Measures
-from engine.runtime.payloads import Payloads
 from engine.runtime.programs import Programs
 from engine.runtime.queue import Wakes
 from engine.runtime.store import Store, StoreUnavailable
-from engine.runtime.vault import Vault
 
 # Executions at a time. Those that compute in other processes, or for long, are few; those that wait are many.
 SLOTS: Mapping[str, int] = {"async": 200, "code": 8, "heavy": 2, "draft": 8}

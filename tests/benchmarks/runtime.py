@@ -25,7 +25,7 @@ from engine.runtime.models import Execution
 from engine.runtime.orders import pack_items
 from engine.runtime.service.actor import LOCAL_PROJECT
 from engine.runtime.store import Store, chunks
-from engine.workflow import Workflow
+from engine.workflow import Workflow, as_data
 from tests.benchmarks.engine import cpu, fsync_ms, orders_workflow
 from tests.benchmarks.load import BODY
 from tests.benchmarks.up import Up, cpu_s, installation, load, pss_mb
@@ -132,7 +132,7 @@ def mixed(up: Up) -> float:
 
 def edits(up: Up) -> float:
     """An edit's commit beside full load: the 95th; milliseconds."""
-    made = up.api("POST", "/workflows", json=json.loads(json.dumps({**_named("Edited")})))
+    made = up.api("POST", "/workflows", json=_named("Edited"))
     beside = threading.Thread(target=lambda: load(f"{up.url}/hooks/orders", seconds=SECONDS))
     beside.start()
     time.sleep(0.5)
@@ -144,8 +144,6 @@ def edits(up: Up) -> float:
 
 
 def _named(name: str) -> dict[str, Any]:
-    from engine.workflow import as_data
-
     return as_data(orders(path="edited").model_copy(update={"name": name}))
 
 

@@ -4,9 +4,9 @@ from typing import Any
 
 from sqlalchemy import Connection, insert
 
+from engine.runtime.data.packed import pack_json
 from engine.runtime.ids import new_id, now_ms
 from engine.runtime.models import metadata
-from engine.runtime.packed import pack_json
 from engine.runtime.service.actor import LOCAL_PROJECT
 
 

@@ -21,19 +21,19 @@ from engine.registry import Registry
 from engine.run import LocalServices
 from engine.runtime import schema
 from engine.runtime.bus import Bus, RedisBus
+from engine.runtime.credentials.vault import Vault
+from engine.runtime.data.packed import pack_json
+from engine.runtime.data.payloads import Payloads
+from engine.runtime.data.records import StoredRun, unpack
 from engine.runtime.ids import new_id, now_ms
 from engine.runtime.intake import Accepted, Once, Order, execution_row, insert_orders
 from engine.runtime.orders import Order as Started
 from engine.runtime.orders import pack_items, pack_order
-from engine.runtime.packed import pack_json
-from engine.runtime.payloads import Payloads
 from engine.runtime.programs import make_ready, slot_of
 from engine.runtime.queue import Wakes
-from engine.runtime.records import StoredRun, unpack
-from engine.runtime.routes import shape_of
 from engine.runtime.service.actor import LOCAL_PROJECT
 from engine.runtime.store import Store
-from engine.runtime.vault import Vault
+from engine.runtime.webhooks.routes import shape_of
 from engine.runtime.worker import SLOTS, Worker
 from engine.workflow import Workflow, as_data
 from nodes.webhook import WebhookParams

@@ -12,15 +12,15 @@ from engine.convert import dumps, loads
 from engine.program import Program, program_of
 from engine.runtime.bus import BusUnavailable
 from engine.runtime.context import vault_context
-from engine.runtime.credential_kinds import Hmac, shown, validate
+from engine.runtime.credentials.kinds import Hmac, shown, validate
 from engine.runtime.ids import new_id, now_ms
-from engine.runtime.ingress import ROUTES
 from engine.runtime.parts import Parts
 from engine.runtime.programs import read_workflow
 from engine.runtime.service.actor import Actor, require
 from engine.runtime.service.errors import BadRequest, InUse, NotFound, Taken
 from engine.runtime.service.listing import LIMIT, Page, bounded, known_id, page_of, place_of
 from engine.runtime.service.storable import storable
+from engine.runtime.webhooks.ingress import ROUTES
 
 MOST_NAME = 200
 

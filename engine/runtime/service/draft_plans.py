@@ -13,8 +13,8 @@ from engine.planner import HoldReason, Step, effects_of, holds, plan, preview_ke
 from engine.program import Program, program_of
 from engine.registry import Registry
 from engine.run import reads
+from engine.runtime.data.packed import unpack_json
 from engine.runtime.orders import Order
-from engine.runtime.packed import unpack_json
 from engine.runtime.run_data import held_key
 from engine.workflow import Workflow, as_data
 

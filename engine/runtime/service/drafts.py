@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Connection, bindparam, text
 
 from engine.errors import StudioError
-from engine.runtime.answers import Answer, answer_of, said
 from engine.runtime.bus import BusUnavailable
+from engine.runtime.data.records import pack_json, payload_hashes
 from engine.runtime.history import past_of
 from engine.runtime.ids import new_id, now_ms
 from engine.runtime.intake import Order, execution_row, insert_orders
@@ -22,14 +22,14 @@ from engine.runtime.orders import Order as Started
 from engine.runtime.orders import pack_order, unpack_order
 from engine.runtime.parts import Parts
 from engine.runtime.programs import make_ready
-from engine.runtime.records import pack_json, payload_hashes
-from engine.runtime.routes import Route
 from engine.runtime.run_data import held_key
 from engine.runtime.service.actor import Actor, require
 from engine.runtime.service.draft_plans import KEPT, Known, NodePlan, Start, draft_plan, load_known, start_of
 from engine.runtime.service.errors import BadRequest, NotFound
 from engine.runtime.service.listing import known_id
 from engine.runtime.store import chunks
+from engine.runtime.webhooks.answers import Answer, answer_of, said
+from engine.runtime.webhooks.routes import Route
 from engine.workflow import Workflow, from_data
 
 USED_MS = 3_600_000  # how exactly it is known when a kept result was used last

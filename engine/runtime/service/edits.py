@@ -10,12 +10,12 @@ from sqlalchemy import insert, text
 from engine.convert import dumps, loads
 from engine.edits import EDIT, Edit, SetWorkflow, apply, conflict, inverse, touches
 from engine.runtime.ids import now_ms
-from engine.runtime.ingress import ROUTES
 from engine.runtime.models import EditRow
 from engine.runtime.service.actor import Actor, require
 from engine.runtime.service.errors import BadRequest, EditConflict, NotFound
 from engine.runtime.service.listing import LIMIT, Page, bounded, page_of, place_of
 from engine.runtime.service.workflow_rows import Trigger, WorkflowRows, packed_workflow, storable_workflow
+from engine.runtime.webhooks.ingress import ROUTES
 from engine.workflow import Workflow
 
 # Another edit came in between reading the draft and writing it: with more such in a row something else is wrong.

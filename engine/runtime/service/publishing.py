@@ -10,10 +10,8 @@ from engine.checks import check, place_of
 from engine.errors import InvalidWorkflow, Problem
 from engine.program import program_of
 from engine.runtime.ids import new_id, now_ms
-from engine.runtime.ingress import ROUTES
 from engine.runtime.models import PRIORITIES
 from engine.runtime.programs import make_ready, read_workflow, slot_of, without_pins
-from engine.runtime.routes import shape_of
 from engine.runtime.service.actor import Actor, require
 from engine.runtime.service.edits import Edits, EditView
 from engine.runtime.service.errors import BadRequest, NotFound, PathTaken
@@ -30,6 +28,8 @@ from engine.runtime.service.workflow_rows import (
     packed_workflow,
     webhook_values,
 )
+from engine.runtime.webhooks.ingress import ROUTES
+from engine.runtime.webhooks.routes import shape_of
 from engine.workflow import Workflow
 
 MOST_NAME = 200

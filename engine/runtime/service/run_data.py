@@ -11,15 +11,15 @@ from engine.errors import InternalError
 from engine.events import NodeResult
 from engine.graph import Graph
 from engine.items import Items
-from engine.runtime.cuts import cut
+from engine.runtime.data.cuts import cut
+from engine.runtime.data.pages import Filter, Pages, SortKey
+from engine.runtime.data.payloads import PayloadRef
+from engine.runtime.data.profiles import Profile, profile_of
+from engine.runtime.data.records import output_of, summaries
 from engine.runtime.history import past_of
 from engine.runtime.orders import unpack_order
-from engine.runtime.pages import Filter, Pages, SortKey
 from engine.runtime.parts import Parts
-from engine.runtime.payloads import PayloadRef
-from engine.runtime.profiles import Profile, profile_of
 from engine.runtime.programs import read_workflow
-from engine.runtime.records import output_of, summaries
 from engine.runtime.run_data import load_kept
 from engine.runtime.service.actor import Actor, require
 from engine.runtime.service.errors import BadRequest, NotFound
@@ -123,7 +123,7 @@ class RunData:
         )
 
     def profile(self, actor: Actor, of: str, node_id: str | None = None, output: str = "main") -> Profile:
-        """What the values of each field are like: see `engine.runtime.profiles`. Raises NotFound."""
+        """What the values of each field are like: see `engine.runtime.data.profiles`. Raises NotFound."""
         source = self._source(require(actor), of, node_id, output)
         try:
             return profile_of(source, self._payloads)

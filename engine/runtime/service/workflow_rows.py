@@ -11,15 +11,15 @@ from sqlalchemy import Connection, Row, text
 from engine.convert import dumps
 from engine.program import program_of
 from engine.runtime.bus import BusUnavailable
+from engine.runtime.data.packed import json_text, pack_text
 from engine.runtime.ids import new_id
-from engine.runtime.packed import json_text, pack_text
 from engine.runtime.parts import Parts
 from engine.runtime.programs import read_workflow
-from engine.runtime.routes import shape_of
 from engine.runtime.service.actor import Actor, require
 from engine.runtime.service.errors import BadRequest, NotFound
 from engine.runtime.service.listing import known_id
 from engine.runtime.service.storable import shallow, storable
+from engine.runtime.webhooks.routes import shape_of
 from engine.workflow import Node, Workflow, as_data
 
 WEBHOOK = "core.webhook"

@@ -21,22 +21,22 @@ from sqlalchemy import delete, select, text
 from engine.errors import DefinitionError, InternalError
 from engine.items import Items
 from engine.runtime import schema
-from engine.runtime.backup import backup
-from engine.runtime.backup_file import MANIFEST, UnusableBackup
+from engine.runtime.backups.backup import backup
+from engine.runtime.backups.backup_file import MANIFEST, UnusableBackup
+from engine.runtime.backups.restore import restore
 from engine.runtime.bus import MemoryBus
 from engine.runtime.claims import Claims
 from engine.runtime.context import vault_context
+from engine.runtime.credentials.vault import KEY_FILE
 from engine.runtime.ids import new_id, now_ms
 from engine.runtime.intake import Order, execution_row, insert_orders
 from engine.runtime.models import metadata
 from engine.runtime.orders import pack_items
 from engine.runtime.parts import Parts
-from engine.runtime.restore import restore
 from engine.runtime.service.actor import LOCAL_PROJECT
 from engine.runtime.settings import Settings
 from engine.runtime.store import Store
 from engine.runtime.turns import INSTALLATION, is_held
-from engine.runtime.vault import KEY_FILE
 from tests.support.rows import add
 
 SECRET = "canary-5f2c-do-not-leak"

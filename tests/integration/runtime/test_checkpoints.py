@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from engine.runtime.attempt import DECIDED
-from engine.runtime.payloads import Payloads
-from engine.runtime.records import unpack
+from engine.runtime.data.payloads import Payloads
+from engine.runtime.data.records import unpack
 from engine.workflow import Workflow
 from tests.support.build import chain, node
 from tests.support.runtime import Place, on_loop, order, place, worker_process, working

@@ -9,7 +9,7 @@ from sqlalchemy import text
 from engine.convert import dumps
 from engine.errors import CredentialError
 from engine.runtime.context import Outside
-from engine.runtime.keyring import Keyring
+from engine.runtime.credentials.keyring import Keyring
 from engine.runtime.parts import Parts
 from engine.runtime.service import OWNER, Actor, BadRequest, InUse, NotFound, Service, Taken
 from tests.support.workflow_files import file, node, webhook

@@ -9,9 +9,9 @@ import pytest
 
 from engine.edits import Pin
 from engine.runtime.ids import new_id
-from engine.runtime.routes import Route
 from engine.runtime.service import OWNER, BadRequest, BeingSent, HeldBefore, NotFound, Preview
 from engine.runtime.service.drafts import PreviewNode
+from engine.runtime.webhooks.routes import Route
 from engine.workflow import Workflow
 from tests.support.at_work import AtWork, at_work
 from tests.support.build import chain, node, start, workflow

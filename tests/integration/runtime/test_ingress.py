@@ -14,15 +14,15 @@ from typing import Any
 import pytest
 
 from engine.registry import Registry
-from engine.runtime.answers import Answer
 from engine.runtime.bus import RedisBus
-from engine.runtime.ingress import ROUTES, Allowed, Call, Ingress, PublishedIngress
+from engine.runtime.credentials.keyring import Keyring
 from engine.runtime.intake import WAITING, Intake
-from engine.runtime.keyring import Keyring
 from engine.runtime.orders import unpack_order
 from engine.runtime.programs import Programs
-from engine.runtime.replies import Replies
-from engine.runtime.routes import Routes
+from engine.runtime.webhooks.answers import Answer
+from engine.runtime.webhooks.ingress import ROUTES, Allowed, Call, Ingress, PublishedIngress
+from engine.runtime.webhooks.replies import Replies
+from engine.runtime.webhooks.routes import Routes
 from engine.runtime.worker import reply_topic
 from engine.workflow import Workflow
 from tests.support.build import chain, node

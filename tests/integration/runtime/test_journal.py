@@ -12,8 +12,8 @@ from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import OperationalError
 
 from engine.runtime.claims import Claim, Claims
+from engine.runtime.data.packed import pack_json
 from engine.runtime.journal import Claimed, Entry, Journal
-from engine.runtime.packed import pack_json
 from tests.support.build import chain, node, start
 from tests.support.runtime import Place, Published, order, place
 from tests.support.servers import PostgresServer

@@ -13,8 +13,8 @@ from engine.runtime.bus import START
 from engine.runtime.ids import now_ms
 from engine.runtime.parts import Parts
 from engine.runtime.programs import Programs
-from engine.runtime.routes import Routes
 from engine.runtime.service import OWNER, BadRequest, NotFound, PathTaken, Service
+from engine.runtime.webhooks.routes import Routes
 from engine.workflow import Settings
 from tests.support.workflow_files import every, file, node, webhook
 

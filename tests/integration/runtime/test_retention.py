@@ -11,11 +11,11 @@ from sqlalchemy import text
 
 from engine.items import Items
 from engine.runtime import schema
+from engine.runtime.data.payload_sweep import ASIDE, sweep_payloads
+from engine.runtime.data.payloads import Payloads
 from engine.runtime.ids import new_id, now_ms
 from engine.runtime.measures import Measures
 from engine.runtime.parts import Parts
-from engine.runtime.payload_sweep import ASIDE, sweep_payloads
-from engine.runtime.payloads import Payloads
 from engine.runtime.retention import BATCH, DAY_MS, Retention
 from engine.runtime.run_data import owner_of
 from engine.runtime.service.actor import LOCAL_PROJECT, OWNER, Actor

@@ -11,10 +11,10 @@ from sqlalchemy import text
 
 from engine.runtime import schema
 from engine.runtime.ids import now_ms
-from engine.runtime.ingress import ROUTES
 from engine.runtime.parts import Parts
 from engine.runtime.scheduler import BROKEN_MS, DUE, EXECUTIONS, Scheduler, firing
 from engine.runtime.settings import Settings
+from engine.runtime.webhooks.ingress import ROUTES
 from tests.support.rows import add_schedule
 from tests.support.schedulers import logged, scheduler_process, started
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.convert import dumps
-from engine.runtime.bodies import MOST_FIELDS, BadBody, read_body
+from engine.runtime.webhooks.bodies import MOST_FIELDS, BadBody, read_body
 
 FORM = "application/x-www-form-urlencoded"
 PARTS = "multipart/form-data; boundary=cut"

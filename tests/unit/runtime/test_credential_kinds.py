@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import CredentialError
-from engine.runtime.credential_kinds import KINDS, fields_of, outgoing, secrets_of, shown, validate
+from engine.runtime.credentials.kinds import KINDS, fields_of, outgoing, secrets_of, shown, validate
 
 GOOD = {
     "header": {"name": "X-API-Key", "value": "canary-4711"},

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from engine.runtime.data.packed import unpack_json
 from engine.runtime.orders import Order, pack_items, pack_order, unpack_order
-from engine.runtime.packed import unpack_json
 
 
 @pytest.mark.parametrize(

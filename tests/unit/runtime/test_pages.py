@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from engine.errors import DefinitionError, NodeError
 from engine.items import Items
-from engine.runtime.cuts import ELEMENTS, TEXT_CHARACTERS, CutRows, cut
-from engine.runtime.filters import HOLDS
-from engine.runtime.pages import Filter, Pages
-from engine.runtime.payloads import Payloads
+from engine.runtime.data.cuts import ELEMENTS, TEXT_CHARACTERS, CutRows, cut
+from engine.runtime.data.filters import HOLDS
+from engine.runtime.data.pages import Filter, Pages
+from engine.runtime.data.payloads import Payloads
 from nodes.conditions.vocabulary import TESTS
 from tests.support.drawn import SINGLES, VALUES, even_rows, typed
 from tests.support.stored import million

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from engine.errors import InternalError
 from engine.items import FileRef, Groups, Items, Lineage
-from engine.runtime.payloads import PayloadRef, Payloads
+from engine.runtime.data.payloads import PayloadRef, Payloads
 from tests.support.drawn import typed
 from tests.support.stored import all_of, stored_items
 
@@ -182,7 +182,7 @@ WRITER = """
 import sys
 from pathlib import Path
 from engine.items import Items
-from engine.runtime.payloads import Payloads
+from engine.runtime.data.payloads import Payloads
 payloads = Payloads(Path(sys.argv[1]))
 print("ready", flush=True)
 for number in range(10**9):

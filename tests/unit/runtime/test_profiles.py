@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from engine.convert import dumps, loads
 from engine.items import Items
-from engine.runtime import profiles
-from engine.runtime.payloads import Payloads
-from engine.runtime.profiles import profile, profile_of
+from engine.runtime.data import profiles
+from engine.runtime.data.payloads import Payloads
+from engine.runtime.data.profiles import profile, profile_of
 from tests.support.drawn import ROWS, even_rows
 from tests.support.stored import million
 

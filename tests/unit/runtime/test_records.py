@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from engine.errors import InternalError
 from engine.events import NodeResult
 from engine.items import Groups, Items, Lineage
-from engine.runtime.payloads import PayloadRef, Payloads
-from engine.runtime.records import (
+from engine.runtime.data.payloads import PayloadRef, Payloads
+from engine.runtime.data.records import (
     Bundle,
     StoredRun,
     output_of,

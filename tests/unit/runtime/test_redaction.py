@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.runtime.redaction import Redactor, is_secret_name, without_named_secrets
+from engine.runtime.credentials.redaction import Redactor, is_secret_name, without_named_secrets
 
 CASES = [
     (["s3cret"], "a s3cret b s3cret", "a *** b ***"),

@@ -1,6 +1,6 @@
 """Paths of webhooks, looked up."""
 
-from engine.runtime.routes import Route, Table, shape_of
+from engine.runtime.webhooks.routes import Route, Table, shape_of
 
 
 def route(path: str) -> Route:

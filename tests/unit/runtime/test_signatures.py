@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.runtime.credential_kinds import validate
-from engine.runtime.signatures import Refused, Verified, verify
+from engine.runtime.credentials.kinds import validate
+from engine.runtime.credentials.signatures import Refused, Verified, verify
 
 NOW_S = 1_531_420_700.0
 HEADER = validate("header", {"name": "X-API-Key", "value": "canary-4711"})

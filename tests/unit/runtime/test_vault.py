@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import CredentialError
-from engine.runtime.vault import Vault, load_key
+from engine.runtime.credentials.vault import Vault, load_key
 
 KEY, OTHER_KEY = bytes(range(32)), bytes(range(1, 33))
 SECRET = "canary-4711"
@@ -185,7 +185,7 @@ def test_a_home_that_cannot_be_written_is_named(tmp_path):
 
 
 def test_processes_that_start_at_once_get_one_key(tmp_path):
-    program = "import sys, pathlib; from engine.runtime.vault import load_key, Vault\n"
+    program = "import sys, pathlib; from engine.runtime.credentials.vault import load_key, Vault\n"
     program += "print('ready', flush=True); sys.stdin.read(); print(Vault(load_key(pathlib.Path(sys.argv[1]))).key_id)"
     root = Path(__file__).parents[3]
     started = [

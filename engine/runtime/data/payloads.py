@@ -16,9 +16,9 @@ from zstandard import ZstdError
 
 from engine.errors import InternalError
 from engine.items import Items
-from engine.runtime.arrow_files import read_rows, read_table, take_rows, write_table
-from engine.runtime.ndjson_frames import Frames, write_rows
-from engine.runtime.origins import (
+from engine.runtime.data.arrow_files import read_rows, read_table, take_rows, write_table
+from engine.runtime.data.ndjson_frames import Frames, write_rows
+from engine.runtime.data.origins import (
     Files,
     entries,
     files_as_json,

@@ -11,14 +11,14 @@ from sqlalchemy.exc import DataError, IntegrityError
 
 from engine.errors import CredentialError, DefinitionError, InternalError
 from engine.runtime import schema
-from engine.runtime.backup_file import LEFT_OUT, BackupReader, UnusableBackup, tables
+from engine.runtime.backups.backup_file import LEFT_OUT, BackupReader, UnusableBackup, tables
 from engine.runtime.context import vault_context
+from engine.runtime.credentials.vault import KEY_FILE
+from engine.runtime.data.payloads import TEMPORARY, Payloads
 from engine.runtime.ids import now_ms
 from engine.runtime.logs import get_logger
 from engine.runtime.models import metadata
 from engine.runtime.parts import Parts
-from engine.runtime.payloads import TEMPORARY, Payloads
-from engine.runtime.vault import KEY_FILE
 
 ROWS = 500
 ROWS_BYTES = 8 * 2**20

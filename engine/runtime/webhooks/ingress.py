@@ -11,17 +11,17 @@ from typing import Any, NamedTuple
 from engine.convert import dumps
 from engine.errors import StudioError
 from engine.expressions import Scope, parse
-from engine.runtime.answers import Answer
-from engine.runtime.bodies import BadBody, read_body
 from engine.runtime.bus import Bus
+from engine.runtime.credentials.keyring import Keyring
+from engine.runtime.credentials.signatures import Refused, verify
 from engine.runtime.ids import new_id, now_ms
 from engine.runtime.intake import Accepted, Intake, Once, Order, Overloaded, execution_row
-from engine.runtime.keyring import Keyring
 from engine.runtime.orders import pack_items
-from engine.runtime.replies import Replies
-from engine.runtime.routes import AGAIN_S, Route, Routes
-from engine.runtime.signatures import Refused, verify
 from engine.runtime.store import StoreUnavailable
+from engine.runtime.webhooks.answers import Answer
+from engine.runtime.webhooks.bodies import BadBody, read_body
+from engine.runtime.webhooks.replies import Replies
+from engine.runtime.webhooks.routes import AGAIN_S, Route, Routes
 
 RETRY_AFTER_S = "1"
 # A body from here on is read and packed in a thread, so that other calls get their turn in between.

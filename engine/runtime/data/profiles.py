@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.convert import dumps, loads
 from engine.items import Items
-from engine.runtime.payloads import PayloadRef, Payloads
+from engine.runtime.data.payloads import PayloadRef, Payloads
 from engine.values import NO_VALUE, match_key
 
 if TYPE_CHECKING:

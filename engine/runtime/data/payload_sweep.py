@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sqlalchemy import bindparam, text
 
-from engine.runtime.payloads import Payloads
+from engine.runtime.data.payloads import Payloads
 from engine.runtime.store import Store
 
 # A file is saved before what needs it is committed, so young ones are left alone.

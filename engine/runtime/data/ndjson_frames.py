@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from engine.convert import dumps, loads
-from engine.runtime.packed import compress, decompress
+from engine.runtime.data.packed import compress, decompress
 
 FRAME_ROWS = 1_000
 FRAME_BYTES = 1 << 20  # of text: large rows make frames of fewer rows

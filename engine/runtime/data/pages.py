@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from engine.convert import dumps
 from engine.errors import DefinitionError, NodeError, did_you_mean
 from engine.items import Items
-from engine.runtime.cuts import CutRows, cut
-from engine.runtime.filters import Filter, check, column_mask, tester, value_mask
-from engine.runtime.payloads import PayloadRef, Payloads
+from engine.runtime.data.cuts import CutRows, cut
+from engine.runtime.data.filters import Filter, check, column_mask, tester, value_mask
+from engine.runtime.data.payloads import PayloadRef, Payloads
 from engine.values import NO_VALUE, column_of, field_value, known_fields, order_key
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import orjson
 
 from engine.convert import dumps, loads
 from engine.items import NO_FILES, FileRef, Groups, Lineage
-from engine.runtime.packed import compress, decompress
+from engine.runtime.data.packed import compress, decompress
 
 if TYPE_CHECKING:
     import numpy as np

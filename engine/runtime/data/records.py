@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 from engine.errors import InternalError
 from engine.events import PREVIEW_ITEMS, NodeResult, NodeStatus
 from engine.items import Items, Lineage
-from engine.runtime.cuts import CutRows, cut
-from engine.runtime.origins import (
+from engine.runtime.data.cuts import CutRows, cut
+from engine.runtime.data.origins import (
     entries,
     files_as_json,
     files_from_json,
@@ -21,12 +21,12 @@ from engine.runtime.origins import (
     origins_as_bytes,
     origins_from_bytes,
 )
-from engine.runtime.packed import json_text, pack_json, pack_text, unpack_json
-from engine.runtime.payloads import PayloadRef, Payloads
+from engine.runtime.data.packed import json_text, pack_json, pack_text, unpack_json
+from engine.runtime.data.payloads import PayloadRef, Payloads
 
 __all__ = [
-    "Bundle", "StoredRun", "Summary", "output_of", "pack", "pack_json", "packed", "payload_hashes", "summaries", "unpack",
-    "unpack_json",
+    "Bundle", "Packed", "StoredRun", "Summary", "output_of", "pack", "pack_json", "packed", "payload_hashes",
+    "summaries", "unpack", "unpack_json",
 ]  # fmt: skip
 
 VERSION = 1

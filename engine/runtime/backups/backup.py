@@ -16,7 +16,7 @@ import zstandard
 from sqlalchemy import Connection, Table, select, text
 
 from engine.errors import DefinitionError, InternalError
-from engine.runtime.backup_file import (
+from engine.runtime.backups.backup_file import (
     FORMAT,
     MANIFEST,
     PIECE_BYTES,

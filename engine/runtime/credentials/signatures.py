@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from engine.runtime.credential_kinds import basic_text
+from engine.runtime.credentials.kinds import basic_text
 
 GITHUB_REMEMBERED_S = 86_400
 SECONDS = re.compile(r"[0-9]{1,12}")

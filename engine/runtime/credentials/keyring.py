@@ -9,8 +9,8 @@ from sqlalchemy import text
 
 from engine.errors import CredentialError
 from engine.runtime.context import vault_context
+from engine.runtime.credentials.vault import Vault
 from engine.runtime.store import Store
-from engine.runtime.vault import Vault
 
 KEPT_S = 2.0
 

@@ -1,0 +1,1 @@
+"""One consistent copy of everything, and back."""

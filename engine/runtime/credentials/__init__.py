@@ -1,0 +1,1 @@
+"""Secrets: sealed, opened, checked against what calls bring, kept out of what is shown."""

@@ -1,0 +1,1 @@
+"""Incoming calls: which webhook they are for, what they bring, what they are answered."""
