@@ -10,6 +10,7 @@ from engine.api import Request
 from engine.errors import StudioError
 from engine.events import NodeResult
 from engine.executor import Ended, execute_at_once
+from engine.runtime.answers import Answer, answer_of
 from engine.runtime.attempt import Attempt, Shared, is_large
 from engine.runtime.claims import Claim
 from engine.runtime.context import ExecutionServices
@@ -17,7 +18,6 @@ from engine.runtime.data.records import Bundle, StoredRun, packed
 from engine.runtime.journal import Entry
 from engine.runtime.orders import unpack_order
 from engine.runtime.programs import Ready
-from engine.runtime.webhooks.answers import Answer, answer_of
 
 # A larger request makes larger outputs, and those are written down in a thread.
 REQUEST_BYTES = 64 * 1024

@@ -16,6 +16,7 @@ from engine.errors import InternalError, StudioError
 from engine.events import Event, NodeResult
 from engine.executor import execute
 from engine.planner import Step, plan
+from engine.runtime.answers import Answer, answer_of, said
 from engine.runtime.claims import Claim
 from engine.runtime.context import ExecutionServices, Outside
 from engine.runtime.data.cuts import cut
@@ -28,7 +29,6 @@ from engine.runtime.orders import Order, unpack_order
 from engine.runtime.programs import Programs, Ready
 from engine.runtime.run_data import held_key, keep, kept_keys, load_kept
 from engine.runtime.store import Store, patiently
-from engine.runtime.webhooks.answers import Answer, answer_of, said
 from engine.step import in_thread
 from engine.workflow import from_data
 

@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, text
 
 from engine.runtime import bulk
+from engine.runtime.answers import Answer
 from engine.runtime.claims import LIMITED, QUEUED, Claim, Claims
 from engine.runtime.ids import now_ms
 from engine.runtime.logs import get_logger
 from engine.runtime.store import Store, StoreUnavailable
-from engine.runtime.webhooks.answers import Answer
 
 # How long a database that is away is left alone; doubled each time, up to the last.
 WAIT_S = (0.1, 2.0)

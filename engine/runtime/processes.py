@@ -12,7 +12,6 @@ from sqlalchemy.exc import DBAPIError
 
 from engine.runtime.bus import BusUnavailable
 from engine.runtime.claims import lapse, lapse_all
-from engine.runtime.credentials.keyring import Keyring
 from engine.runtime.credentials.vault import load_key
 from engine.runtime.ids import new_id
 from engine.runtime.intake import Intake
@@ -21,6 +20,7 @@ from engine.runtime.programs import Programs
 from engine.runtime.schema_state import STATEMENT, newest_revision
 from engine.runtime.store import StoreUnavailable
 from engine.runtime.webhooks.ingress import Ingress, PublishedIngress
+from engine.runtime.webhooks.keyring import Keyring
 from engine.runtime.webhooks.replies import Replies
 from engine.runtime.webhooks.routes import Routes
 

@@ -12,9 +12,9 @@ from engine.errors import DefinitionError
 from engine.planner import Step, effects_of, plan
 from engine.program import Program, program_of
 from engine.registry import Registry
+from engine.runtime.answers import last_nodes
 from engine.runtime.data.packed import unpack_json
 from engine.runtime.store import Store
-from engine.runtime.webhooks.answers import last_nodes
 from engine.workflow import Workflow, from_data
 
 KEPT = 500  # fewer than `engine.program` keeps

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, text
 
 from engine.convert import dumps
 from engine.errors import StudioError, did_you_mean
+from engine.runtime.answers import answer_of
 from engine.runtime.attempt import DECIDED
 from engine.runtime.bus import BusUnavailable
 from engine.runtime.claims import Claim
@@ -27,7 +28,6 @@ from engine.runtime.service.actor import Actor, require
 from engine.runtime.service.errors import BadRequest, NotFound, one_of
 from engine.runtime.service.executions import Executions, ExecutionView
 from engine.runtime.service.listing import known_id
-from engine.runtime.webhooks.answers import answer_of
 
 CANCELS = "cancel"
 DECISIONS = ("retry", "cancel", "fail")

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Connection, bindparam, text
 
 from engine.errors import StudioError
+from engine.runtime.answers import Answer, answer_of, said
 from engine.runtime.bus import BusUnavailable
 from engine.runtime.data.records import pack_json, payload_hashes
 from engine.runtime.history import past_of
@@ -28,7 +29,6 @@ from engine.runtime.service.draft_plans import KEPT, Known, NodePlan, Start, dra
 from engine.runtime.service.errors import BadRequest, NotFound
 from engine.runtime.service.listing import known_id
 from engine.runtime.store import chunks
-from engine.runtime.webhooks.answers import Answer, answer_of, said
 from engine.runtime.webhooks.routes import Route
 from engine.workflow import Workflow, from_data
 

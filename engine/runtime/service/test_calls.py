@@ -3,14 +3,14 @@
 import asyncio
 
 from engine.errors import StudioError
-from engine.runtime.credentials.keyring import Keyring
+from engine.runtime.answers import Answer
 from engine.runtime.parts import Parts
 from engine.runtime.service.actor import Actor
 from engine.runtime.service.drafts import Drafts
 from engine.runtime.service.following import Following
 from engine.runtime.store import StoreUnavailable
-from engine.runtime.webhooks.answers import Answer
 from engine.runtime.webhooks.ingress import Allowed, Call, Ingress, problem, unavailable
+from engine.runtime.webhooks.keyring import Keyring
 from engine.runtime.webhooks.routes import Route, Routes
 
 CALLER = "test call"

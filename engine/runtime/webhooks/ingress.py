@@ -11,15 +11,15 @@ from typing import Any, NamedTuple
 from engine.convert import dumps
 from engine.errors import StudioError
 from engine.expressions import Scope, parse
+from engine.runtime.answers import Answer
 from engine.runtime.bus import Bus
-from engine.runtime.credentials.keyring import Keyring
 from engine.runtime.credentials.signatures import Refused, verify
 from engine.runtime.ids import new_id, now_ms
 from engine.runtime.intake import Accepted, Intake, Once, Order, Overloaded, execution_row
 from engine.runtime.orders import pack_items
 from engine.runtime.store import StoreUnavailable
-from engine.runtime.webhooks.answers import Answer
 from engine.runtime.webhooks.bodies import BadBody, read_body
+from engine.runtime.webhooks.keyring import Keyring
 from engine.runtime.webhooks.replies import Replies
 from engine.runtime.webhooks.routes import AGAIN_S, Route, Routes
 

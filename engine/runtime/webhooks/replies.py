@@ -8,13 +8,13 @@ from typing import Any
 from sqlalchemy import bindparam, text
 
 from engine.errors import StudioError
+from engine.runtime.answers import Answer, answer_of
 from engine.runtime.bus import Bus, Gap
 from engine.runtime.data.payloads import Payloads
 from engine.runtime.history import past_of
 from engine.runtime.logs import get_logger
 from engine.runtime.programs import Programs
 from engine.runtime.store import Store, StoreUnavailable, chunks
-from engine.runtime.webhooks.answers import Answer, answer_of
 
 # An answer that the bus did not bring is looked for after this, and then again and again.
 LOOK_S = 0.25

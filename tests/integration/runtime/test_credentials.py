@@ -9,9 +9,9 @@ from sqlalchemy import text
 from engine.convert import dumps
 from engine.errors import CredentialError
 from engine.runtime.context import Outside
-from engine.runtime.credentials.keyring import Keyring
 from engine.runtime.parts import Parts
 from engine.runtime.service import OWNER, Actor, BadRequest, InUse, NotFound, Service, Taken
+from engine.runtime.webhooks.keyring import Keyring
 from tests.support.workflow_files import file, node, webhook
 
 STRANGER = Actor("stranger", project_id="f" * 32)

@@ -11,12 +11,12 @@ import structlog
 from sqlalchemy import text
 
 from engine.runtime.context import Outside
-from engine.runtime.credentials.keyring import Keyring
 from engine.runtime.data.packed import unpack_json
 from engine.runtime.logs import QUIETER, ROUTED, configure_logs
 from engine.runtime.models import metadata
 from engine.runtime.parts import Parts
 from engine.runtime.service import LOCAL_PROJECT, Service
+from engine.runtime.webhooks.keyring import Keyring
 from tests.support.rest import Api
 from tests.support.workflow_files import file, node, webhook
 

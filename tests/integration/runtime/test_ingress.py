@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 
 from engine.registry import Registry
+from engine.runtime.answers import Answer
 from engine.runtime.bus import RedisBus
-from engine.runtime.credentials.keyring import Keyring
 from engine.runtime.intake import WAITING, Intake
 from engine.runtime.orders import unpack_order
 from engine.runtime.programs import Programs
-from engine.runtime.webhooks.answers import Answer
 from engine.runtime.webhooks.ingress import ROUTES, Allowed, Call, Ingress, PublishedIngress
+from engine.runtime.webhooks.keyring import Keyring
 from engine.runtime.webhooks.replies import Replies
 from engine.runtime.webhooks.routes import Routes
 from engine.runtime.worker import reply_topic

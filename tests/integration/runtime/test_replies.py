@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from engine.registry import Registry
+from engine.runtime.answers import Answer
 from engine.runtime.bus import RedisBus
 from engine.runtime.programs import Programs
-from engine.runtime.webhooks.answers import Answer
 from engine.runtime.webhooks.replies import LOOK_S, Replies
 from engine.runtime.worker import reply_topic
 from engine.workflow import Workflow

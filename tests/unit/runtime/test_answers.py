@@ -7,7 +7,7 @@ import pytest
 from engine.events import NodeResult
 from engine.graph import Graph
 from engine.items import Items
-from engine.runtime.webhooks.answers import Answer, answer_of, last_nodes, rows_of, said
+from engine.runtime.answers import Answer, answer_of, last_nodes, rows_of, said
 from engine.workflow import Workflow
 from tests.support.build import chain, connect, node
 
