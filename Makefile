@@ -28,7 +28,9 @@ up: $(READY) ## Set up, then start everything: web, worker, scheduler, with embe
 	@exec $(BIN)/flowleaf up
 
 test: $(READY) ## Run all tests and show the coverage of engine and nodes
-	@$(BIN)/pytest -q --cov --cov-report=term-missing:skip-covered --cov-fail-under=95
+	@$(BIN)/pytest -q -n 3 --dist loadfile tests/unit tests/conformance tests/integration \
+		--cov --cov-report=term-missing:skip-covered --cov-fail-under=95
+	@$(BIN)/pytest -q tests/chaos
 
 check: $(READY) ## Lint, format, types, imports, and what no file may hold
 	@$(BIN)/ruff check

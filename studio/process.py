@@ -136,6 +136,7 @@ async def _until_signal(
     helper = asyncio.ensure_future(beside)
     gc.collect()
     gc.freeze()  # what is there now stays: it need not be looked at again and again
+    gc.set_threshold(20_000, 20, 50)  # 6 % of a worker's time, where young objects are many and die young
     loop.call_soon(sign.ready)
     try:
         await run()

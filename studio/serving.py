@@ -97,6 +97,7 @@ def serve(app: App, sockets: list[socket.socket], *, on_start: Callable[[], None
         server = _Server(config, on_start)
         gc.collect()
         gc.freeze()  # what is there now stays: it need not be looked at again and again
+        gc.set_threshold(20_000, 20, 50)  # 6 % of a worker's time, where young objects are many and die young
         await server.run_until_signal(sockets)
         return server.started
 

@@ -5,8 +5,13 @@ from pathlib import Path
 
 import pytest
 import redis
+from hypothesis import settings
 
 from tests.support.servers import OwnRedis, PostgresServer, own_redis, postgres
+
+# Several tests run at a time, so one of them may stand still for a while.
+settings.register_profile("flowleaf", deadline=None)
+settings.load_profile("flowleaf")
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,8 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, text
 
-# Rows of one statement: few different ones, so that they are kept prepared.
-SIZES = (64, 16, 4, 1)
+# Rows of one statement: few different numbers, so that they are kept prepared; two or three statements make any other.
+SIZES = (96, 64, 48, 32, 24, 16, 12, 8, 6, 4, 3, 2, 1)
 Row = Sequence[Any]
 
 

@@ -1,6 +1,7 @@
 """What every process of an installation is made of, from its settings: database, bus, queue, files, secrets."""
 
 import threading
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -68,9 +69,8 @@ class Parts:
 
     def woken(self, orders: Sequence[Order]) -> None:
         """Wake the workers for what was just committed. Where it gets lost, they find it within a second."""
-        queues = {"drafts" if order.row["slot"] == "draft" else "runs" for order in orders}
-        for queue in queues:
-            self.wakes.soon(queue)
+        for queue, count in Counter("drafts" if o.row["slot"] == "draft" else "runs" for o in orders).items():
+            self.wakes.soon(queue, count)
 
     async def close(self) -> None:
         """Give everything back."""

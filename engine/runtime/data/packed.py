@@ -12,8 +12,8 @@ from engine.errors import InternalError
 # The first byte. LONG: what orjson cannot hold (numbers beyond 64 bits, half a surrogate pair): `convert.loads` reads
 # it. Everything else is read without looking for long numbers first, which costs three times as much as the reading.
 RAW, ZSTD, LONG = 0, 1, 2
-# Below this, compression saves less than it costs.
-SMALL_BYTES = 300
+# Below this, compression saves less than it costs: the request of a webhook is mostly so small.
+SMALL_BYTES = 600
 LEVEL = 1
 
 
