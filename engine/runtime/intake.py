@@ -22,8 +22,8 @@ WAITING_BYTES = 256 * 2**20
 # Under load a little patience makes larger batches: a transaction costs 0.6 ms of work however small it is, and two
 # busy threads hinder each other. After a batch of so many the next waits for ENOUGH, up to BUSY_S from its beginning.
 BUSY_ORDERS = 8
-ENOUGH = 32
-BUSY_S = 0.012
+ENOUGH = 24
+BUSY_S = 0.008
 LOOK_S = 0.001
 
 RECORD = ("execution_id", "part", "data")
