@@ -11,7 +11,7 @@ from engine.errors import StudioError
 from engine.events import NodeResult
 from engine.executor import Ended, execute_at_once
 from engine.runtime.answers import Answer, answer_of
-from engine.runtime.attempt import Attempt, Shared, is_large
+from engine.runtime.attempt import LARGE_ITEMS, Attempt, Shared
 from engine.runtime.claims import Claim
 from engine.runtime.context import ExecutionServices
 from engine.runtime.data.records import Bundle, StoredRun, packed
@@ -51,7 +51,7 @@ def run_at_once(claim: Claim, parts: list[bytes], shared: Shared) -> Entry | Att
     took: dict[str, tuple[str, str, float]] = {
         run.node_id: (ready.program.types[run.node_id].name, run.status, run.duration_ms or 0.0) for run in runs
     }
-    if status != "succeeded" or is_large(runs):
+    if status != "succeeded" or any(len(items) > LARGE_ITEMS for run in runs for items in run.result.outputs.values()):
         return Attempt(claim, parts, shared, results=results, runs=list(runs), took=took)
     made = packed(Bundle(runs), shared.payloads)
     shared.measures.execution_ended(claim, status, (time.monotonic() - began_s) * 1000, took)

@@ -19,7 +19,7 @@ from engine.planner import Step, plan
 from engine.runtime.answers import Answer, answer_of, said
 from engine.runtime.claims import Claim
 from engine.runtime.context import ExecutionServices, Outside
-from engine.runtime.data.cuts import cut
+from engine.runtime.data.cuts import cut, is_long
 from engine.runtime.data.payloads import Payloads
 from engine.runtime.data.records import Bundle, Packed, StoredRun, packed
 from engine.runtime.history import Past, past_of, repeated
@@ -37,6 +37,7 @@ TELL_S = 0.05
 # Recovery goes on at the item: outcomes of write nodes are committed at least this often.
 ITEMS, ITEMS_S = 100, 1.0
 LARGE_ITEMS = 2_000
+LONG_BYTES = 256 * 1024
 PREVIEW = 50
 NOTHING = Packed(b"")
 
@@ -105,7 +106,8 @@ class Attempt:
 
     async def _run(self) -> None:
         claim = self.claim
-        order = unpack_order(self.parts[0])
+        long = len(self.parts[0]) > LONG_BYTES
+        order = await in_thread(unpack_order, self.parts[0]) if long else unpack_order(self.parts[0])
         past = past_of(self.parts[1:], self.shared.payloads) if len(self.parts) > 1 else Past()
         self.part = len(self.parts)
         self.ready = ready = await self._ready(order)
@@ -392,8 +394,12 @@ class Attempt:
 
 
 def is_large(runs: Sequence[StoredRun]) -> bool:
-    """Whether writing it down takes so long that it is better done in a thread."""
-    return any(len(items) > LARGE_ITEMS for run in runs for items in run.result.outputs.values())
+    """Whether writing it down takes so long that it is better done in a thread: many items, or long ones."""
+    return any(
+        len(items) > LARGE_ITEMS or items.is_table or is_long(items.rows)
+        for run in runs
+        for items in run.result.outputs.values()
+    )
 
 
 def _told(event: Event, fence: int) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Rows made short for the screen: long values are cut where a person sees it, and named for programs."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 TEXT_CHARACTERS = 1_000
@@ -112,3 +112,21 @@ class _Cutter:
 
     def _cut(self, path: tuple[str | int, ...], kind: str, size: int) -> None:
         self.found.append(Cut(self.row, path, kind, size))
+
+
+def is_long(rows: Sequence[Mapping[str, Any]], characters: int = 200_000, values: int = 4_000) -> bool:
+    """Whether the rows hold very long texts, or very many values. Looks at so many values and no further."""
+    waiting: list[Any] = list(rows[:values])
+    seen = size = 0
+    while waiting:
+        value = waiting.pop()
+        seen += 1
+        if type(value) is str:
+            size += len(value)
+        elif isinstance(value, (list, Mapping)):
+            if len(value) > values:
+                return True
+            waiting.extend(value.values() if isinstance(value, Mapping) else value)
+        if size > characters or seen > values:
+            return True
+    return False
