@@ -24,6 +24,7 @@ from engine.runtime.data.payloads import Payloads
 from engine.runtime.data.records import Bundle, Packed, StoredRun, packed
 from engine.runtime.history import Past, past_of, repeated
 from engine.runtime.journal import Entry, Journal
+from engine.runtime.logs import get_logger
 from engine.runtime.measures import Measures
 from engine.runtime.orders import Order, unpack_order
 from engine.runtime.programs import Programs, Ready
@@ -31,6 +32,8 @@ from engine.runtime.run_data import held_key, keep, kept_keys, load_kept
 from engine.runtime.store import Store, patiently
 from engine.step import in_thread
 from engine.workflow import from_data
+
+log = get_logger()
 
 # What is watched is told at most this often: 20 messages a second.
 TELL_S = 0.05
@@ -371,17 +374,20 @@ class Attempt:
 
     async def _end(self, status: str, error: StudioError | None) -> None:
         """Hand over the entry that ends it."""
-        said_: str | None = None
+        why: dict[str, Any] | None = None
         if error is not None:
-            said_ = dumps(error.as_json()).decode()
+            why = error.as_json()
         elif status == "failed":
             failed = next(((i, r.error) for i, r in self.results.items() if r.status == "failed" and r.error), None)
-            said_ = dumps({**failed[1], "node_id": failed[0]}).decode() if failed else None
+            why = {**failed[1], "node_id": failed[0]} if failed else None
+        if status == "failed":  # the code, not the message, which may hold data
+            place = {"execution_id": self.claim.id, "workflow_id": self.claim.workflow_id}
+            log.info("execution failed", **place, **{n: why[n] for n in ("node_id", "code") if why and n in why})
         answer = self._answer(status, error) if self.claim.reply_to is not None and not self.answered else None
         self.ended = True
         duration_ms = (time.monotonic() - self.began_s) * 1000
         self.shared.measures.execution_ended(self.claim, status, duration_ms, self.took)
-        await self._put(status=status, error=said_, answer=answer)
+        await self._put(status=status, error=dumps(why).decode() if why else None, answer=answer)
 
     def _answer(self, status: str, error: StudioError | None) -> Answer | None:
         """What the call that waits is answered at the end."""

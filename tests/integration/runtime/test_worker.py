@@ -1,6 +1,7 @@
 """Executions from the order to their end, by a worker on this event loop; on both databases, with a real Redis."""
 
 import asyncio
+import logging
 import random
 import statistics
 import time
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
+import structlog.testing
 
 from engine.runtime.bus import Gap, RedisBus
 from engine.runtime.orders import Order as Started
@@ -94,6 +97,25 @@ async def test_a_failure_says_what_failed_where(here: Place) -> None:
     assert '"node_id":"bad"' in error
     assert "nowhere" in error
     assert here.runs(id_)["bad"].status == "failed"
+
+
+@on_loop
+async def test_a_failure_is_logged_with_its_ids_and_without_data(here: Place) -> None:
+    broken = {"fields": {"n": "{{ item.secret + 1 }}"}}
+    published = here.publish(chain(node("start", "core.manual"), node("a", params=broken)))
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
+    try:
+        with structlog.testing.capture_logs() as lines:
+            async with working(here) as there:
+                execution_id = there.start(published, [{"secret": "canary-4711"}])
+                await there.ended(execution_id)
+    finally:
+        structlog.configure(**before)
+    (line,) = [line for line in lines if line["event"] == "execution failed"]
+    assert (line["execution_id"], line["node_id"], line["code"]) == (execution_id, "a", "node.expression")
+    assert line["workflow_id"]
+    assert "canary" not in str(lines)
 
 
 @on_loop
