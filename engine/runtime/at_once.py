@@ -52,7 +52,7 @@ def run_at_once(claim: Claim, parts: list[bytes], shared: Shared) -> Entry | Att
         run.node_id: (ready.program.types[run.node_id].name, run.status, run.duration_ms or 0.0) for run in runs
     }
     if status != "succeeded" or any(len(items) > LARGE_ITEMS for run in runs for items in run.result.outputs.values()):
-        return Attempt(claim, parts, shared, results=results, runs=list(runs), took=took)
+        return Attempt(claim, parts, shared, results=results, before=runs, runs=list(runs), took=took)
     made = packed(Bundle(runs), shared.payloads)
     shared.measures.execution_ended(claim, status, (time.monotonic() - began_s) * 1000, took)
     return Entry(

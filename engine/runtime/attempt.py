@@ -65,6 +65,8 @@ class Attempt:
         cancel: set to stop it; it then ends as cancelled.
         watched: it runs for so long already that somebody may follow it.
         told_s: when what had happened was handed to the journal last.
+        before: node runs of this claim that ended before the attempt took over; nothing of them was written yet.
+        shift: how many events those are.
     """
 
     claim: Claim
@@ -77,6 +79,8 @@ class Attempt:
     part: int = 0
     ended: bool = False
     answered: bool = False
+    before: tuple[StoredRun, ...] = ()
+    shift: int = 0
     runs: list[StoredRun] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     logs: dict[str, list[str]] = field(default_factory=dict)
@@ -211,11 +215,15 @@ class Attempt:
 
     def _heard(self, event: Event) -> Awaitable[Any] | None:
         """Take note of an event; gives what has to be waited for before the execution may go on."""
+        if self.shift:
+            event = event._replace(seq=event.seq + self.shift)
         kind = event.kind
         self.events.append(event)
-        if kind == "node.finished":
+        if kind == "execution.started":
+            self._tell_before(event)
+        elif kind == "node.finished":
             return self._node_finished(event)
-        if kind == "node.started":
+        elif kind == "node.started":
             assert self.ready is not None and event.node_id is not None
             if event.node_id in self.ready.writes:
                 # Everything it depends on is committed before it changes anything outside.
@@ -231,6 +239,16 @@ class Attempt:
         elif kind == "execution.finished":
             return self._end(event.status or "failed", None)
         return None
+
+    def _tell_before(self, started: Event) -> None:
+        """Events of the nodes that ran before this attempt took over, in the place where they would have stood."""
+        for run in self.before:
+            told: list[tuple[Any, dict[str, Any]]] = [("node.log", {"message": message}) for message in run.log]
+            told.append(("node.finished", {"status": run.status, "result": run.result, "duration_ms": run.duration_ms}))
+            for kind, fields in told:
+                self.shift += 1
+                seq, at = started.seq + self.shift, run.at_ms / 1000
+                self.events.append(Event(started.execution_id, seq, kind, at, run.node_id, key=run.key, **fields))
 
     def _node_finished(self, event: Event) -> Awaitable[Any] | None:
         result, node_id = event.result, event.node_id

@@ -507,6 +507,26 @@ async def test_a_draft_run_is_told_in_order_with_its_fence(here: Place) -> None:
 
 
 @on_loop
+async def test_what_ran_at_once_before_a_node_that_waits_is_told_too(here: Place) -> None:
+    with http_server() as server:
+        flow = chain(
+            node("start", "core.manual"),
+            node("first", params={"fields": {"n": 1}}),
+            node("slow", "core.http_request", {"url": f"{server.url}/slow?s=0.3"}),
+            node("last", params={"fields": {"n": 2}}),
+        )
+        published = here.publish(flow)
+        async with working(here) as there:
+            await there.ended(there.start(published, [{}]))  # from now on its program is at hand
+            id_ = there.start(published, [{}])
+            told = [event for _, _, event in await asyncio.wait_for(events_of(there, [id_]), 10)]
+    assert [event["seq"] for event in told] == list(range(1, len(told) + 1))
+    assert told[0]["kind"] == "execution.started"
+    assert [e["node_id"] for e in told if e["kind"] == "node.finished"] == ["start", "first", "slow", "last"]
+    assert list(here.runs(id_)) == ["start", "first", "slow", "last"]
+
+
+@on_loop
 async def test_what_is_told_is_committed_by_then(here: Place) -> None:
     with http_server() as server:
         flow = chain(
