@@ -4,14 +4,14 @@ Most calls of webhooks are such. What has to wait for something goes on as an at
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from engine.api import Request
-from engine.errors import StudioError
 from engine.events import NodeResult
 from engine.executor import Ended, execute_at_once
 from engine.runtime.answers import Answer, answer_of
-from engine.runtime.attempt import LARGE_ITEMS, Attempt, Shared
+from engine.runtime.attempt import Attempt, Shared
 from engine.runtime.claims import Claim
 from engine.runtime.context import ExecutionServices
 from engine.runtime.data.records import Bundle, StoredRun, packed
@@ -21,6 +21,8 @@ from engine.runtime.programs import Ready
 
 # A larger request makes larger outputs, and those are written down in a thread.
 REQUEST_BYTES = 64 * 1024
+# More may be so much that it is better written down in a thread: the attempt decides.
+FEW_ITEMS = 50
 
 
 def run_at_once(claim: Claim, parts: list[bytes], shared: Shared) -> Entry | Attempt:
@@ -31,27 +33,33 @@ def run_at_once(claim: Claim, parts: list[bytes], shared: Shared) -> Entry | Att
     variables = shared.outside.known_vars(claim.project_id) if ready.uses_vars else {}
     if variables is None:
         return Attempt(claim, parts, shared)
+    try:
+        return _run(claim, parts, shared, ready, variables)
+    except Exception:  # noqa: BLE001  nothing outside was changed: an attempt runs it anew, and says what is wrong
+        return Attempt(claim, parts, shared)
+
+
+def _run(
+    claim: Claim, parts: list[bytes], shared: Shared, ready: Ready, variables: Mapping[str, Any]
+) -> Entry | Attempt:
     began_s = time.monotonic()
     results: dict[str, NodeResult] = {}
-    try:
-        order = unpack_order(parts[0])
-        ended, status = execute_at_once(
-            claim.id,
-            ready.workflow,
-            ready.steps,
-            shared.programs.registry,
-            ExecutionServices(shared.outside, claim.project_id, claim.created_ms, variables),
-            results,
-            Request(order.items) if order.items is not None else None,
-            trigger=claim.trigger_id,
-        )
-        runs = tuple(_stored(run) for run in ended)
-    except StudioError:
-        return Attempt(claim, parts, shared)  # which will say what is wrong
+    order = unpack_order(parts[0])
+    ended, status = execute_at_once(
+        claim.id,
+        ready.workflow,
+        ready.steps,
+        shared.programs.registry,
+        ExecutionServices(shared.outside, claim.project_id, claim.created_ms, variables),
+        results,
+        Request(order.items) if order.items is not None else None,
+        trigger=claim.trigger_id,
+    )
+    runs = tuple(_stored(run) for run in ended)
     took: dict[str, tuple[str, str, float]] = {
         run.node_id: (ready.program.types[run.node_id].name, run.status, run.duration_ms or 0.0) for run in runs
     }
-    if status != "succeeded" or any(len(items) > LARGE_ITEMS for run in runs for items in run.result.outputs.values()):
+    if status != "succeeded" or any(len(items) > FEW_ITEMS for run in runs for items in run.result.outputs.values()):
         return Attempt(claim, parts, shared, results=results, before=runs, runs=list(runs), took=took)
     made = packed(Bundle(runs), shared.payloads)
     shared.measures.execution_ended(claim, status, (time.monotonic() - began_s) * 1000, took)
