@@ -5,6 +5,7 @@ import errno
 import os
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -29,10 +30,22 @@ def error(source, items=(), **options):
 
 
 def children():
-    """Processes whose parent this one is, dead ones too."""
-    own = str(os.getpid())
-    stats = [path.read_text().rpartition(")")[2].split() for path in Path("/proc").glob("[0-9]*/stat") if path.exists()]
-    return [stat for stat in stats if stat[1] == own]
+    """Ids of processes whose parent this one is, dead ones too; without servers that were started for other tests."""
+    own, found = str(os.getpid()), set()
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it may have ended meanwhile
+            if path.read_text().rpartition(")")[2].split()[1] == own:
+                found.add(path.parent.name)
+    return sorted(found - SERVERS)
+
+
+SERVERS: set[str] = set()
+
+
+@pytest.fixture(autouse=True)
+def _servers_of_other_tests():
+    SERVERS.clear()
+    SERVERS.update(children())
 
 
 def test_a_run_gives_items_lineage_and_log():
