@@ -369,7 +369,8 @@ def test_a_secret_that_comes_back_is_in_no_item_and_no_error(credential, header,
     with raw_server(echoes(credential, sent)[way]) as server:
         params = {"url": server.url, "credential": "shop", "result": result}
         ran = run_node("core.http_request", params, [{}], services=Services(credential), on_error="output")
-    told = [event._replace(at=0, duration_ms=0).as_json() for event in ran.events]
+    # Without what holds hexadecimal digits by chance: a canary may be among them.
+    told = [event._replace(at=0, duration_ms=0, execution_id="", key=None).as_json() for event in ran.events]
     everything = repr([told, [items.rows for r in ran.finished.results.values() for items in r.outputs.values()]])
     assert [canary for canary in CANARIES if canary in everything] == []
     assert way in ("in a header", "as a number", "at the end of the hint") or "***" in everything

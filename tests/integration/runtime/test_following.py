@@ -273,6 +273,8 @@ def test_a_follower_is_carried_over_to_the_worker_that_goes_on(
 def test_a_follower_that_leaves_leaves_nothing_behind(place: AtWork, redis_server: OwnRedis) -> None:
     id_ = place.service.actions.run(OWNER, place.publish(chain(node("start", "core.manual"))))
     with redis.Redis.from_url(redis_server.url) as client:
+        follow(place, id_, until=lambda told: True)
+        place.parts.wakes.send("runs")  # now the connection that wakes workers is open, too
         before = len(client.client_list())
         for _ in range(5):
             follow(place, id_, until=lambda told: True)
