@@ -15,7 +15,7 @@ from engine.runtime.models import SLOTS
 from engine.runtime.store import Store
 
 LEASE_MS = 6_000
-BEAT_S = 1.0
+BEAT_S = 0.5
 # An execution that takes its worker down each time is given up.
 MOST_ATTEMPTS = 5
 GIVEN_UP = (
